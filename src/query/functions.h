@@ -1,0 +1,51 @@
+/* functions.h -- the table of PromQL functions: one row adds a function to the parser, the type
+ * checker and the evaluator.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "query/ast.h"
+#include "query/value.h"
+
+struct query;
+struct column;
+
+/* A window of samples of one series, staleness markers removed: what a range function sees at one
+ * step. */
+struct window {
+    const int64_t *t_ms;
+    const double *v;
+    size_t n;                 /* at least 1 */
+    int64_t start_ms, end_ms; /* (start, end] after offset and @ */
+    int64_t eval_ms;          /* the step's own time */
+    const double
+        *args; /* the scalar arguments at this step, in order, the range argument left out */
+};
+
+enum { FUNC_MAX_ARGS = 8 };
+
+struct func {
+    const char *name;
+    enum value_type returns;
+    enum value_type args[FUNC_MAX_ARGS]; /* of the fixed arguments */
+    uint8_t min_args, n_args;            /* of the fixed ones */
+    bool variadic;                       /* the last type may repeat */
+    bool keeps_name;
+    /* At most one of these; a function with none is part of the language but not built yet:
+     * ERR_UNSUPPORTED. */
+    double (*each)(double v); /* instant vector, sample by sample */
+    double (*over)(
+        const struct window *w); /* range vector: the result at one step, stale_nan() for none */
+    enum errc (*eval)(struct query *q, const struct node *call, sink *to, void *ctx,
+                      struct err *err);
+};
+
+/* The function of that name, or NULL. */
+const struct func *func_find(struct str name);
+
+/* All of them, sorted by name. */
+extern const struct func funcs[];
+extern const size_t n_funcs;

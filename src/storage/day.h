@@ -1,0 +1,80 @@
+/* day.h -- one UTC day of samples in one self-contained LMDB file.
+ *
+ * The file holds its own series, symbols, postings and packs, so that it can be copied, dropped or
+ * damaged alone. Series ids are the file's own, u32, given out once and never reused. Each flush of
+ * the head adds packs and postings under its flush number (the log generation it empties) in one
+ * transaction. A reader says up to which flush number it wants to see. docs/storage_format.md draws
+ * the keys and values; every value carries a CRC-32C that is checked on read.
+ *
+ * Threads: one writer at a time; readers from any thread, each with its own day_txn. A day is
+ * reference counted.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "storage/labels.h"
+#include "storage/matcher.h"
+#include "storage/postings.h"
+#include "storage/sample.h"
+
+struct arena;
+struct day;
+struct day_txn;
+struct day_writer;
+
+/* Opens the file at path for day number day (day_of()), creating it when create is true.
+ * ERR_NOT_FOUND, ERR_CORRUPT (not such a file, or shorter than it says), ERR_UNSUPPORTED (newer
+ * format), ERR_IO. The caller has one reference. */
+MUST_USE enum errc day_open(const char *path, int64_t day, size_t map_bytes, bool create,
+                            struct day **out, struct err *err);
+struct day *day_ref(struct day *d);
+void day_unref(struct day *d); /* closes the file with the last reference; NULL is fine */
+
+int64_t day_number(const struct day *d);
+uint64_t day_last_flush(const struct day *d); /* the highest flush number committed, 0 for none */
+uint64_t day_file_bytes(const struct day *d);
+void day_time_range(const struct day *d, int64_t *min_t_ms,
+                    int64_t *max_t_ms); /* min > max when empty */
+
+/* ---- writing: one flush ---- */
+
+/* Begins flush number flush, which must be above day_last_flush(). */
+MUST_USE enum errc day_writer_begin(struct day *d, uint64_t flush, struct day_writer **out,
+                                    struct err *err);
+
+/* Adds the samples of one series: canonical labels, times strictly increasing and inside the day.
+ * Series come in labels_cmp order, each once, so that packs are written in key order. */
+MUST_USE enum errc day_writer_add(struct day_writer *w, struct labels labels,
+                                  const struct column *samples, struct err *err);
+
+/* Commits durably, or drops everything; frees the writer either way. */
+MUST_USE enum errc day_writer_commit(struct day_writer *w, struct err *err);
+void day_writer_abort(struct day_writer *w); /* NULL is fine */
+
+/* ---- reading ---- */
+
+/* A read transaction that sees flushes up to max_flush. It keeps a reference to the day. */
+MUST_USE enum errc day_txn_begin(struct day *d, uint64_t max_flush, struct day_txn **out,
+                                 struct err *err);
+void day_txn_end(struct day_txn *t); /* NULL is fine */
+
+/* The day's index, for postings_select(). Valid as long as the transaction. */
+struct index_source day_index(struct day_txn *t);
+
+/* The labels of a series; the texts point into the file's map (valid until day_txn_end) or the
+ * arena. */
+MUST_USE enum errc day_labels(struct day_txn *t, uint32_t id, struct arena *a, struct labels *out,
+                              struct err *err);
+
+/* Appends to out the samples of series id with min_t_ms <= t <= max_t_ms: runs in flush order, each
+ * run increasing; the caller normalises when *overlaps is true (runs overlap or are out of order).
+ * ERR_CORRUPT names file, key and series. */
+MUST_USE enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms,
+                            struct column *out, bool *overlaps, struct err *err);
+
+/* Calls fn for each distinct label name; false stops. */
+MUST_USE enum errc day_each_name(struct day_txn *t, bool (*fn)(void *ctx, struct str name),
+                                 void *ctx, struct err *err);

@@ -1,0 +1,185 @@
+/* db.h -- the store: everything the rest of the program may ask of samples on disk and in memory.
+ *
+ * A db is a data directory (log/, days/, MANIFEST, state.mdb; docs/storage_format.md), or lives in
+ * memory only, with the same behaviour, when dir is NULL (unit tests, rule tests).
+ *
+ * Promise: db_append() returns OK only when every stored sample is on stable storage and visible to
+ * the next db_view.
+ *
+ * Threads: every function may be called from any thread, except that one db_view belongs to one
+ * thread at a time and is closed before its db.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "storage/labels.h"
+#include "storage/matcher.h"
+#include "storage/sample.h"
+
+struct arena;
+struct db;
+struct db_view;
+
+struct db_options {
+    const char *dir;           /* NULL: memory only */
+    int64_t retention_ms;      /* 15 days by default */
+    size_t map_bytes;          /* of each LMDB file; 16 GiB by default, 256 MiB in tests */
+    size_t head_bytes;         /* flush when the head's samples take more; 512 MiB by default */
+    int64_t flush_interval_ms; /* and at least this often; 2 h by default */
+    struct label_limits label_limits;
+    const struct clock *clock; /* NULL: clock_system */
+};
+
+/* The defaults, in memory only. */
+struct db_options db_options_default(void);
+
+/* Opens (creating what is missing) and recovers every acknowledged sample; progress goes to the
+ * log. ERR_CONFLICT when another process has the directory, ERR_UNSUPPORTED for a newer format,
+ * ERR_IO, ERR_CORRUPT, ERR_NOMEM. */
+MUST_USE enum errc db_open(const struct db_options *options, struct db **out, struct err *err);
+
+/* Flushes what is in memory and closes. NULL is fine. */
+void db_close(struct db *db);
+
+/* ---- writing ---- */
+
+/* Why a sample or series was not stored; DB_REJECT_COUNT reasons, named by db_reject_name(). */
+enum db_reject {
+    DB_REJECT_LABELS,      /* malformed labels or over a label limit: the whole series */
+    DB_REJECT_TOO_OLD,     /* before the retention */
+    DB_REJECT_TOO_NEW,     /* more than 10 minutes ahead of the clock */
+    DB_REJECT_DUPLICATE,   /* another value at a time that has one already */
+    DB_REJECT_UNSUPPORTED, /* native histograms, for now */
+    DB_REJECT_COUNT
+};
+const char *
+db_reject_name(enum db_reject reason); /* "labels", "too_old", ...: a metric label value */
+
+/* One series of a request. Its labels need not be canonical: db_append sorts and checks them, in
+ * place. */
+struct write_series {
+    struct label *labels;
+    size_t n_labels;
+    size_t first_sample, n_samples; /* in write_batch.samples */
+    size_t n_unsupported; /* values of a kind that cannot be stored yet (rejected and named) */
+};
+
+enum metric_type {
+    METRIC_UNKNOWN,
+    METRIC_COUNTER,
+    METRIC_GAUGE,
+    METRIC_HISTOGRAM,
+    METRIC_GAUGEHISTOGRAM,
+    METRIC_SUMMARY,
+    METRIC_INFO,
+    METRIC_STATESET,
+    METRIC_TYPE_COUNT
+};
+const char *metric_type_name(enum metric_type type); /* "unknown", "counter", ... */
+
+struct metric_metadata {
+    struct str family;
+    enum metric_type type;
+    struct str help, unit;
+};
+
+/* One request: arrays that the caller owns and keeps until db_append returns. */
+struct write_batch {
+    struct write_series *series;
+    size_t n_series;
+    const struct sample *samples;
+    size_t n_samples;
+    const struct metric_metadata *metadata;
+    size_t n_metadata;
+};
+
+struct write_result {
+    uint64_t stored; /* samples stored, silent repeats of the same bits included */
+    uint64_t
+        rejected[DB_REJECT_COUNT]; /* samples (or series without samples) not stored, by reason */
+    struct buf text; /* one line for each of the first rejections, naming the series; the caller
+                      * frees it with buf_free() */
+};
+
+/* Stores a batch and waits until it is durable and visible. OK also when some of it was rejected:
+ * see res, which the caller zeroes first. Otherwise nothing was acknowledged: ERR_UNAVAILABLE (the
+ * log failed; writes stay refused until a restart), ERR_TOO_LARGE, ERR_NOMEM. */
+MUST_USE enum errc db_append(struct db *db, const struct write_batch *batch,
+                             struct write_result *res, struct err *err);
+
+/* ---- reading ---- */
+
+/* A consistent view of all acknowledged samples with min_t_ms <= t <= max_t_ms. Close it with
+ * db_view_close(). */
+MUST_USE enum errc db_view_open(struct db *db, int64_t min_t_ms, int64_t max_t_ms,
+                                struct db_view **out, struct err *err);
+void db_view_close(struct db_view *v); /* NULL is fine */
+
+/* A series found by db_select. Owned by the select's arena; valid until the view is closed. */
+struct series {
+    struct labels labels;
+    /* private to the store from here on */
+    void *sources;
+};
+
+struct series_list {
+    struct series *items; /* sorted by labels_cmp, each label set once */
+    size_t n;
+};
+
+/* The series that satisfy all matchers and may have samples in the view's time range, narrowed to
+ * min_t_ms..max_t_ms. ERR_LIMIT when the arena is full or a pattern exceeds its match limit,
+ * ERR_CORRUPT, ERR_IO. */
+MUST_USE enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n,
+                             int64_t min_t_ms, int64_t max_t_ms, struct arena *a,
+                             struct series_list *out, struct err *err);
+
+/* Replaces out's samples by those of s with min_t_ms <= t <= max_t_ms, staleness markers included,
+ * times strictly increasing. ERR_CORRUPT when a checksum fails: nothing wrong is ever returned. */
+MUST_USE enum errc db_read(struct db_view *v, const struct series *s, int64_t min_t_ms,
+                           int64_t max_t_ms, struct column *out, struct err *err);
+
+struct str_list {
+    struct str *items; /* sorted bytewise, each once */
+    size_t n;
+};
+
+/* The label names, or the values of one label, of the series that satisfy all matchers (n 0: of
+ * all). Texts are copied into the arena. */
+MUST_USE enum errc db_label_names(struct db_view *v, const struct matcher *matchers, size_t n,
+                                  struct arena *a, struct str_list *out, struct err *err);
+MUST_USE enum errc db_label_values(struct db_view *v, struct str name,
+                                   const struct matcher *matchers, size_t n, struct arena *a,
+                                   struct str_list *out, struct err *err);
+
+/* All metadata, sorted by family, copied into the arena. */
+struct metadata_list {
+    struct metric_metadata *items;
+    size_t n;
+};
+MUST_USE enum errc db_metadata(struct db *db, struct arena *a, struct metadata_list *out,
+                               struct err *err);
+
+/* ---- upkeep ---- */
+
+/* Moves what the head holds to the day files, now. */
+MUST_USE enum errc db_flush(struct db *db, struct err *err);
+
+/* Counters and gauges for /metrics and /-/healthy. */
+struct db_stats {
+    uint64_t samples_appended, samples_rejected[DB_REJECT_COUNT];
+    uint64_t head_series, head_samples, head_bytes;
+    int64_t min_t_ms, max_t_ms; /* of all samples; min > max when there are none */
+    uint64_t log_bytes, log_syncs, log_records_skipped;
+    uint64_t flushes, flush_failures;
+    uint64_t days, disk_bytes;
+    uint64_t corruptions; /* checksum failures met while reading */
+    bool write_failed;    /* the log could not be synced: writes are refused until a restart */
+};
+void db_stats(struct db *db, struct db_stats *out);

@@ -1,0 +1,58 @@
+/* sample.h -- one value of one series at one time.
+ *
+ * Times are milliseconds since the Unix epoch. Values are IEEE 754 doubles and keep every bit. A
+ * staleness marker ("the series has ended here") is one particular NaN: compare bits, never
+ * isnan().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+
+#define STALE_NAN_BITS 0x7ff0000000000002u
+#define QUIET_NAN_BITS 0x7ff8000000000001u /* an ordinary NaN, as Prometheus writes it */
+
+enum { DAY_MS = 86400000 };
+
+struct sample {
+    int64_t t_ms;
+    double v;
+};
+
+static inline bool is_stale(double v)
+{
+    return f64_bits(v) == STALE_NAN_BITS;
+}
+
+static inline double stale_nan(void)
+{
+    return f64_from_bits(STALE_NAN_BITS);
+}
+
+/* The UTC day a time lies in, counted from 1970-01-01; rounds down, so that times before it work
+ * too. */
+static inline int64_t day_of(int64_t t_ms)
+{
+    return t_ms >= 0 ? t_ms / DAY_MS : -((-(t_ms + 1)) / DAY_MS) - 1;
+}
+
+/* Samples of one series, times strictly increasing: parallel arrays on the heap, grown as needed,
+ * reused by the caller. Zero-initialise it; free it with column_free(). */
+struct column {
+    int64_t *t_ms;
+    double *v;
+    size_t n, cap;
+};
+
+/* Room for n samples in all; false when out of memory. */
+MUST_USE bool column_reserve(struct column *c, size_t n);
+/* Appends one sample; false when out of memory. */
+MUST_USE bool column_add(struct column *c, int64_t t_ms, double v);
+void column_free(struct column *c);
+
+/* Sorts c by time if needed; of equal times the first in c is kept. False when out of memory: c is
+ * unchanged. */
+MUST_USE bool column_normalise(struct column *c);
