@@ -75,7 +75,7 @@ enum aggregate_op {
     AGG_QUANTILE,
     AGG_LIMITK,
     AGG_LIMIT_RATIO,
-    AGG_COUNT
+    AGG_OP_COUNT
 };
 const char *aggregate_op_text(enum aggregate_op op);
 bool aggregate_op_has_param(enum aggregate_op op);
