@@ -56,8 +56,9 @@ struct labels labels_copy(struct arena *a, struct labels ls);
 /* The unique encoding, see above. */
 void labels_encode(struct buf *b, struct labels ls);
 
-/* Reads an encoding; the strings point into data. ERR_CORRUPT when it is not one, ERR_NOMEM. */
-MUST_USE enum errc labels_decode(struct bytes data, struct arena *a, struct labels *out);
+/* Reads an encoding; the strings point into data. ERR_CORRUPT when it is not one, ERR_LIMIT. */
+MUST_USE enum errc labels_decode(struct bytes data, struct arena *a, struct labels *out,
+                                 struct err *err);
 
 /* hash64() of the encoding. */
 uint64_t labels_hash(struct labels ls);
