@@ -68,6 +68,9 @@ MUST_USE enum errc eval_check_duplicates(struct query *q, const struct vector *v
 /* ERR_UNSUPPORTED `X is not supported yet`, the one way to say so. */
 MUST_USE enum errc eval_unsupported(struct err *err, const struct node *n, const char *what);
 
+/* ERR_LIMIT `query needs more than N bytes`: what to return when the arena is full. */
+MUST_USE enum errc eval_arena_full(const struct query *q, struct err *err);
+
 /* ---- the parts, one file each ---- */
 
 MUST_USE enum errc eval_binary(struct query *q, const struct node *n, sink *to, void *ctx,
