@@ -1,0 +1,454 @@
+#include "storage/head.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/banned.h"
+#include "base/hash.h"
+#include "base/table.h"
+#include "base/vec.h"
+#include "storage/head_index.h"
+
+enum {
+    SHARDS = 64,         /* sample locks; series ref % SHARDS */
+    LATE_LOOKBACK = 32,  /* late samples compared with a new one to find repeats */
+    BLOCK_SERIES = 4096, /* series records are allocated in blocks, so that they never move */
+    MAX_BLOCKS = 1 << 20,
+};
+
+/* Samples in order of arrival; the first n_sorted are strictly increasing and end with the newest
+ * of all. */
+struct run {
+    struct sample *samples; /* sorted ones */
+    struct sample *late;
+    uint32_t n, cap, n_late, cap_late;
+};
+
+struct series_record {
+    struct run open, frozen; /* guarded by the shard's lock */
+    _Atomic uint64_t defined_in;
+};
+
+struct shard {
+    pthread_mutex_t lock;
+    /* guarded by lock: */
+    uint64_t samples, bytes, frozen_samples, frozen_bytes;
+    int64_t min_t_ms, max_t_ms;               /* of the open runs */
+    int64_t frozen_min_t_ms, frozen_max_t_ms; /* of the frozen ones */
+} __attribute__((aligned(64)));
+
+struct head {
+    pthread_rwlock_t index_lock;
+    struct head_index *index;      /* guarded by index_lock */
+    struct series_record **blocks; /* grown under index_lock; a published block stays where it is */
+    _Atomic uint32_t n_series;
+    struct shard shards[SHARDS];
+};
+
+static struct series_record *record(const struct head *h, uint32_t ref)
+{
+    return &h->blocks[ref / BLOCK_SERIES][ref % BLOCK_SERIES];
+}
+
+static struct shard *shard_of(struct head *h, uint32_t ref)
+{
+    return &h->shards[ref % SHARDS];
+}
+
+struct head *head_new(void)
+{
+    struct head *h = aligned_alloc(64, (sizeof *h + 63) / 64 * 64);
+
+    if (!h)
+        return NULL;
+    memset(h, 0, sizeof *h);
+    h->index = head_index_new();
+    h->blocks =
+        calloc(MAX_BLOCKS, sizeof *h->blocks); /* 8 MiB of address space, touched as it fills */
+    if (!h->index || !h->blocks) {
+        head_index_free(h->index);
+        free(h->blocks);
+        free(h);
+        return NULL;
+    }
+    pthread_rwlock_init(&h->index_lock, NULL);
+    for (size_t i = 0; i < SHARDS; i++) {
+        pthread_mutex_init(&h->shards[i].lock, NULL);
+        h->shards[i].min_t_ms = h->shards[i].frozen_min_t_ms = INT64_MAX;
+        h->shards[i].max_t_ms = h->shards[i].frozen_max_t_ms = INT64_MIN;
+    }
+    return h;
+}
+
+static void run_free(struct run *r)
+{
+    free(r->samples);
+    free(r->late);
+    *r = (struct run){ 0 };
+}
+
+void head_free(struct head *h)
+{
+    if (!h)
+        return;
+    for (uint32_t ref = 0; ref < h->n_series; ref++) {
+        run_free(&record(h, ref)->open);
+        run_free(&record(h, ref)->frozen);
+    }
+    for (size_t i = 0; i < MAX_BLOCKS && h->blocks[i]; i++)
+        free(h->blocks[i]);
+    free(h->blocks);
+    head_index_free(h->index);
+    pthread_rwlock_destroy(&h->index_lock);
+    for (size_t i = 0; i < SHARDS; i++)
+        pthread_mutex_destroy(&h->shards[i].lock);
+    free(h);
+}
+
+/* ---- series ---- */
+
+static enum errc create(struct head *h, struct labels ls, uint64_t hash, uint32_t *ref,
+                        struct err *err)
+{
+    uint32_t next = h->n_series;
+    struct series_record **block = &h->blocks[next / BLOCK_SERIES];
+
+    if (next / BLOCK_SERIES >= MAX_BLOCKS)
+        return err_set(err, ERR_LIMIT, 0, "more than %u series", next);
+    if (!*block && !(*block = calloc(BLOCK_SERIES, sizeof **block)))
+        return err_set(err, ERR_NOMEM, 0, "no memory for another series");
+    if (!head_index_add(h->index, ls, hash, next))
+        return err_set(err, ERR_NOMEM, 0, "no memory for the labels of another series");
+    h->n_series = next + 1;
+    *ref = next;
+    return OK;
+}
+
+enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, uint32_t *refs,
+                       struct err *err)
+{
+    struct buf key = { 0 };
+    size_t unknown = 0;
+    enum errc rc = OK;
+
+    pthread_rwlock_rdlock(&h->index_lock);
+    for (size_t i = 0; i < n; i++) {
+        refs[i] = HEAD_NO_SERIES;
+        if (sets[i].n == 0)
+            continue;
+        buf_clear(&key);
+        labels_encode(&key, sets[i]);
+        refs[i] = head_index_find(h->index, sets[i], hash64(key.ptr, key.len));
+        unknown += refs[i] == HEAD_NO_SERIES;
+    }
+    pthread_rwlock_unlock(&h->index_lock);
+    if (key.failed)
+        rc = err_set(err, ERR_NOMEM, 0, "no memory to look up series");
+    if (unknown == 0 || rc != OK) {
+        buf_free(&key);
+        return rc;
+    }
+
+    pthread_rwlock_wrlock(&h->index_lock);
+    for (size_t i = 0; i < n && rc == OK; i++) {
+        uint64_t hash;
+
+        if (sets[i].n == 0 || refs[i] != HEAD_NO_SERIES)
+            continue;
+        buf_clear(&key);
+        labels_encode(&key, sets[i]);
+        hash = hash64(key.ptr, key.len);
+        refs[i] =
+            head_index_find(h->index, sets[i], hash); /* made meanwhile, or twice in this request */
+        if (refs[i] == HEAD_NO_SERIES)
+            rc = create(h, sets[i], hash, &refs[i], err);
+    }
+    pthread_rwlock_unlock(&h->index_lock);
+    buf_free(&key);
+    return rc;
+}
+
+enum errc head_labels(struct head *h, uint32_t ref, struct arena *a, struct labels *out,
+                      struct err *err)
+{
+    *out = head_index_labels(h->index, ref, a);
+    if (!out->items)
+        return err_set(err, ERR_LIMIT, 0, "series labels need more than %zu bytes of memory",
+                       arena_limit(a));
+    return OK;
+}
+
+uint64_t head_labels_hash(const struct head *h, uint32_t ref)
+{
+    return head_index_hash(h->index, ref);
+}
+
+uint64_t head_defined_in(const struct head *h, uint32_t ref)
+{
+    return atomic_load_explicit(&record(h, ref)->defined_in, memory_order_acquire);
+}
+
+void head_set_defined_in(struct head *h, uint32_t ref, uint64_t generation)
+{
+    atomic_store_explicit(&record(h, ref)->defined_in, generation, memory_order_release);
+}
+
+void head_lock_index(struct head *h)
+{
+    pthread_rwlock_rdlock(&h->index_lock);
+}
+
+void head_unlock_index(struct head *h)
+{
+    pthread_rwlock_unlock(&h->index_lock);
+}
+
+struct index_source head_index(struct head *h)
+{
+    return head_index_source(h->index);
+}
+
+void head_each_name(struct head *h, bool (*fn)(void *ctx, struct str name), void *ctx)
+{
+    head_index_each_name(h->index, fn, ctx);
+}
+
+/* ---- samples ---- */
+
+/* The position of the first sample at or after t_ms. */
+static size_t lower_bound(const struct sample *s, size_t n, int64_t t_ms)
+{
+    size_t lo = 0;
+
+    while (n > 0) {
+        size_t half = n / 2;
+
+        if (s[lo + half].t_ms < t_ms) {
+            lo += half + 1;
+            n -= half + 1;
+        } else {
+            n = half;
+        }
+    }
+    return lo;
+}
+
+static enum append_result same_or_not(double known, double v)
+{
+    return f64_bits(known) == f64_bits(v) ? APPEND_REPEAT : APPEND_DUPLICATE;
+}
+
+/* Looks for a sample at the same time among those the run knows; APPEND_STORED when there is none.
+ */
+static enum append_result look_up(const struct run *r, struct sample s)
+{
+    size_t i = lower_bound(r->samples, r->n, s.t_ms);
+
+    if (i < r->n && r->samples[i].t_ms == s.t_ms)
+        return same_or_not(r->samples[i].v, s.v);
+    for (size_t k = 0; k < LATE_LOOKBACK && k < r->n_late; k++)
+        if (r->late[r->n_late - 1 - k].t_ms == s.t_ms)
+            return same_or_not(r->late[r->n_late - 1 - k].v, s.v);
+    return APPEND_STORED;
+}
+
+static bool push(struct sample **items, uint32_t *n, uint32_t *cap, struct sample s,
+                 uint64_t *bytes)
+{
+    if (UNLIKELY(*n == *cap)) {
+        uint32_t want = *cap < 8 ? 8 : *cap + *cap / 2;
+        struct sample *p = want > *cap ? realloc(*items, want * sizeof *p) : NULL;
+
+        if (!p)
+            return false;
+        *bytes += (want - *cap) * sizeof *p;
+        *items = p;
+        *cap = want;
+    }
+    (*items)[(*n)++] = s;
+    return true;
+}
+
+static enum append_result insert(struct shard *shard, struct series_record *rec, struct sample s)
+{
+    struct run *open = &rec->open;
+    const struct run *frozen = &rec->frozen;
+    bool newest = open->n == 0 || s.t_ms > open->samples[open->n - 1].t_ms;
+    enum append_result known = APPEND_STORED;
+    bool stored;
+
+    if (!newest)
+        known = look_up(open, s);
+    if (known == APPEND_STORED && frozen->n && s.t_ms <= frozen->samples[frozen->n - 1].t_ms)
+        known = look_up(frozen, s);
+    if (known != APPEND_STORED)
+        return known;
+    stored = newest ? push(&open->samples, &open->n, &open->cap, s, &shard->bytes)
+                    : push(&open->late, &open->n_late, &open->cap_late, s, &shard->bytes);
+    if (!stored)
+        return APPEND_NOMEM;
+    shard->samples++;
+    shard->min_t_ms = s.t_ms < shard->min_t_ms ? s.t_ms : shard->min_t_ms;
+    shard->max_t_ms = s.t_ms > shard->max_t_ms ? s.t_ms : shard->max_t_ms;
+    return APPEND_STORED;
+}
+
+enum append_result head_append(struct head *h, uint32_t ref, struct sample s)
+{
+    struct shard *shard = shard_of(h, ref);
+    enum append_result result;
+
+    pthread_mutex_lock(&shard->lock);
+    result = insert(shard, record(h, ref), s);
+    pthread_mutex_unlock(&shard->lock);
+    return result;
+}
+
+void head_freeze(struct head *h)
+{
+    uint32_t n = h->n_series;
+
+    for (uint32_t first = 0; first < SHARDS; first++) {
+        struct shard *s = &h->shards[first];
+
+        pthread_mutex_lock(&s->lock);
+        for (uint32_t ref = first; ref < n; ref += SHARDS) {
+            struct series_record *r = record(h, ref);
+
+            ASSERT(!r->frozen.samples && !r->frozen.late);
+            r->frozen = r->open;
+            r->open = (struct run){ 0 };
+        }
+        s->frozen_samples = s->samples;
+        s->frozen_bytes = s->bytes;
+        s->frozen_min_t_ms = s->min_t_ms;
+        s->frozen_max_t_ms = s->max_t_ms;
+        s->samples = s->bytes = 0;
+        s->min_t_ms = INT64_MAX;
+        s->max_t_ms = INT64_MIN;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+void head_drop_frozen(struct head *h)
+{
+    uint32_t n = h->n_series;
+
+    for (uint32_t first = 0; first < SHARDS; first++) {
+        struct shard *s = &h->shards[first];
+
+        pthread_mutex_lock(&s->lock);
+        for (uint32_t ref = first; ref < n; ref += SHARDS)
+            run_free(&record(h, ref)->frozen);
+        s->frozen_samples = s->frozen_bytes = 0;
+        s->frozen_min_t_ms = INT64_MAX;
+        s->frozen_max_t_ms = INT64_MIN;
+        pthread_mutex_unlock(&s->lock);
+    }
+}
+
+static bool copy_out(struct column *out, struct sample s, bool *overlaps)
+{
+    if (out->n && s.t_ms <= out->t_ms[out->n - 1])
+        *overlaps = true;
+    return column_add(out, s.t_ms, s.v);
+}
+
+static bool read_run(const struct run *r, int64_t min_t_ms, int64_t max_t_ms, struct column *out,
+                     bool *overlaps)
+{
+    for (size_t i = lower_bound(r->samples, r->n, min_t_ms);
+         i < r->n && r->samples[i].t_ms <= max_t_ms; i++)
+        if (!copy_out(out, r->samples[i], overlaps))
+            return false;
+    for (size_t i = 0; i < r->n_late; i++)
+        if (r->late[i].t_ms >= min_t_ms && r->late[i].t_ms <= max_t_ms
+            && !copy_out(out, r->late[i], overlaps))
+            return false;
+    return true;
+}
+
+enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms, bool frozen,
+                    struct column *out, bool *overlaps)
+{
+    struct shard *shard = shard_of(h, ref);
+    struct series_record *r = record(h, ref);
+    bool ok = true;
+
+    pthread_mutex_lock(&shard->lock);
+    if (frozen)
+        ok = read_run(&r->frozen, min_t_ms, max_t_ms, out, overlaps);
+    ok = ok && read_run(&r->open, min_t_ms, max_t_ms, out, overlaps);
+    pthread_mutex_unlock(&shard->lock);
+    return ok ? OK : ERR_NOMEM;
+}
+
+static bool run_has(const struct run *r, int64_t min_t_ms, int64_t max_t_ms)
+{
+    if (r->n_late)
+        return true; /* may */
+    return r->n && r->samples[0].t_ms <= max_t_ms && r->samples[r->n - 1].t_ms >= min_t_ms;
+}
+
+bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms, bool frozen)
+{
+    struct shard *shard = shard_of(h, ref);
+    struct series_record *r = record(h, ref);
+    bool has;
+
+    pthread_mutex_lock(&shard->lock);
+    has = run_has(&r->open, min_t_ms, max_t_ms)
+          || (frozen && run_has(&r->frozen, min_t_ms, max_t_ms));
+    pthread_mutex_unlock(&shard->lock);
+    return has;
+}
+
+enum errc head_frozen_series(struct head *h, uint32_t **refs, size_t *n)
+{
+    uint32_t n_series = h->n_series;
+    uint32_t *found = malloc((n_series + 1) * sizeof *found);
+
+    *n = 0;
+    if (!found)
+        return ERR_NOMEM;
+    for (uint32_t ref = 0; ref < n_series; ref++)
+        if (record(h, ref)->frozen.n) /* frozen runs change only by the flusher, who calls this */
+            found[(*n)++] = ref;
+    pthread_rwlock_rdlock(&h->index_lock);
+    head_index_sort(h->index, found, *n);
+    pthread_rwlock_unlock(&h->index_lock);
+    *refs = found;
+    return OK;
+}
+
+enum errc head_read_frozen(struct head *h, uint32_t ref, struct column *out)
+{
+    bool overlaps = false;
+
+    out->n = 0;
+    if (!read_run(&record(h, ref)->frozen, INT64_MIN, INT64_MAX, out, &overlaps)
+        || (overlaps && !column_normalise(out)))
+        return ERR_NOMEM;
+    return OK;
+}
+
+void head_stats(struct head *h, struct head_stats *out)
+{
+    *out =
+        (struct head_stats){ .series = h->n_series, .min_t_ms = INT64_MAX, .max_t_ms = INT64_MIN };
+    for (size_t i = 0; i < SHARDS; i++) {
+        struct shard *s = &h->shards[i];
+
+        pthread_mutex_lock(&s->lock);
+        out->samples += s->samples + s->frozen_samples;
+        out->bytes += s->bytes + s->frozen_bytes;
+        out->min_t_ms = s->min_t_ms < out->min_t_ms ? s->min_t_ms : out->min_t_ms;
+        out->max_t_ms = s->max_t_ms > out->max_t_ms ? s->max_t_ms : out->max_t_ms;
+        out->min_t_ms = s->frozen_min_t_ms < out->min_t_ms ? s->frozen_min_t_ms : out->min_t_ms;
+        out->max_t_ms = s->frozen_max_t_ms > out->max_t_ms ? s->frozen_max_t_ms : out->max_t_ms;
+        pthread_mutex_unlock(&s->lock);
+    }
+}

@@ -1,0 +1,100 @@
+/* head.h -- recent samples in memory, and the index of the series they belong to.
+ *
+ * Every series that was written since the start has a ref (u32, given out in order, never reused).
+ * Its labels are kept as ids of interned (name, value) pairs, so that each text is stored once;
+ * each pair has the list of refs that carry it.
+ *
+ * Samples of a series are in two parts: the open run takes appends; head_freeze() moves all open
+ * runs aside as frozen ones, which the flusher reads and head_drop_frozen() frees. A run is a
+ * sorted part and the late samples that arrived after newer ones; both are put in order when they
+ * are read.
+ *
+ * Threads: the index is guarded by one reader-writer lock, taken once per request; samples by one
+ * mutex per shard of series. Samples are appended by one thread at a time (the log's committer), so
+ * a reader waits for one append at most.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "storage/labels.h"
+#include "storage/postings.h"
+#include "storage/sample.h"
+
+struct arena;
+struct head;
+
+/* An empty head, or NULL when out of memory. */
+struct head *head_new(void);
+void head_free(struct head *h); /* NULL is fine */
+
+/* ---- series ---- */
+
+#define HEAD_NO_SERIES UINT32_MAX
+
+/* Fills refs[i] for the n canonical label sets; one of zero labels is skipped (HEAD_NO_SERIES).
+ * Unknown series are created. ERR_NOMEM, ERR_LIMIT (2^32 - 2 series). */
+MUST_USE enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, uint32_t *refs,
+                                struct err *err);
+
+/* The labels of a series, under head_lock_index(); items are in the arena, the texts live as long
+ * as the head. */
+MUST_USE enum errc head_labels(struct head *h, uint32_t ref, struct arena *a, struct labels *out,
+                               struct err *err);
+uint64_t head_labels_hash(const struct head *h,
+                          uint32_t ref); /* labels_hash(), under head_lock_index() */
+
+/* The log generation whose records define ref, 0 for none: later records of that generation need
+ * not repeat the labels. Set by the committer, read by appenders. */
+uint64_t head_defined_in(const struct head *h, uint32_t ref);
+void head_set_defined_in(struct head *h, uint32_t ref, uint64_t generation);
+
+/* Holds the index still (for reading) while an index_source made from it is in use. */
+void head_lock_index(struct head *h);
+void head_unlock_index(struct head *h);
+struct index_source head_index(struct head *h);
+/* Calls fn for each distinct label name, under head_lock_index(). */
+void head_each_name(struct head *h, bool (*fn)(void *ctx, struct str name), void *ctx);
+
+/* ---- samples ---- */
+
+enum append_result {
+    APPEND_STORED,
+    APPEND_REPEAT /* same time, same bits */,
+    APPEND_DUPLICATE,
+    APPEND_NOMEM
+};
+
+/* Adds one sample of a known series. One thread at a time. */
+enum append_result head_append(struct head *h, uint32_t ref, struct sample s);
+
+/* Moves all open runs aside. The frozen ones of before must have been dropped. */
+void head_freeze(struct head *h);
+void head_drop_frozen(struct head *h);
+
+/* Appends the samples of ref in min_t_ms..max_t_ms to out: the frozen ones (if wanted), then the
+ * open ones, each in order of arrival; *overlaps becomes true when they are not strictly increasing
+ * after what out held. ERR_NOMEM. */
+MUST_USE enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
+                             bool frozen, struct column *out, bool *overlaps);
+
+/* Whether ref may have samples in the time range. */
+bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
+                      bool frozen);
+
+/* All refs with frozen samples, in labels_cmp order, malloc'd. ERR_NOMEM. */
+MUST_USE enum errc head_frozen_series(struct head *h, uint32_t **refs, size_t *n);
+
+/* Replaces out by the frozen samples of ref, sorted, of equal times the first. Frozen runs do not
+ * change, so the flusher may do this without stopping anyone. ERR_NOMEM. */
+MUST_USE enum errc head_read_frozen(struct head *h, uint32_t ref, struct column *out);
+
+struct head_stats {
+    uint64_t series, samples, bytes;
+    int64_t min_t_ms, max_t_ms; /* of what it holds; min > max when empty */
+};
+void head_stats(struct head *h, struct head_stats *out);

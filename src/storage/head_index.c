@@ -1,0 +1,321 @@
+#include "storage/head_index.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/banned.h"
+#include "base/hash.h"
+#include "base/table.h"
+#include "base/vec.h"
+#include "storage/head.h"
+
+struct ref_list {
+    uint32_t *ids;
+    size_t n, cap;
+};
+
+struct pair {
+    struct str name, value; /* in the texts arena */
+    uint64_t hash;
+    struct ref_list refs;
+};
+
+struct name {
+    struct str text;
+    uint64_t hash;
+    struct ref_list pairs;
+};
+
+struct entry {
+    uint64_t hash;   /* of the encoded labels */
+    uint32_t *pairs; /* in the texts arena */
+    uint32_t n;
+};
+
+struct head_index {
+    struct arena *texts; /* all label texts and pair lists */
+    struct entry *entries;
+    struct pair *pairs;
+    struct name *names;
+    size_t n_entries, cap_entries, n_pairs, cap_pairs, n_names, cap_names;
+    struct table by_labels, by_pair, by_name;
+};
+
+struct head_index *head_index_new(void)
+{
+    struct head_index *x = calloc(1, sizeof *x);
+
+    if (x && !(x->texts = arena_new(0))) {
+        free(x);
+        return NULL;
+    }
+    return x;
+}
+
+void head_index_free(struct head_index *x)
+{
+    if (!x)
+        return;
+    for (size_t i = 0; i < x->n_pairs; i++)
+        free(x->pairs[i].refs.ids);
+    for (size_t i = 0; i < x->n_names; i++)
+        free(x->names[i].pairs.ids);
+    free(x->entries);
+    free(x->pairs);
+    free(x->names);
+    table_free(&x->by_labels);
+    table_free(&x->by_pair);
+    table_free(&x->by_name);
+    arena_free(x->texts);
+    free(x);
+}
+
+static bool labels_are(const void *ctx, uint32_t id, const void *key)
+{
+    const struct head_index *x = ctx;
+    const struct entry *e = &x->entries[id];
+    const struct labels *ls = key;
+
+    if (e->n != ls->n)
+        return false;
+    for (size_t i = 0; i < ls->n; i++) {
+        const struct pair *p = &x->pairs[e->pairs[i]];
+
+        if (!str_equal(p->value, ls->items[i].value) || !str_equal(p->name, ls->items[i].name))
+            return false;
+    }
+    return true;
+}
+
+static uint64_t entry_hash(const void *ctx, uint32_t id)
+{
+    return ((const struct head_index *)ctx)->entries[id].hash;
+}
+
+uint32_t head_index_find(const struct head_index *x, struct labels ls, uint64_t hash)
+{
+    uint32_t ref = table_find(&x->by_labels, hash, labels_are, x, &ls);
+
+    return ref == TABLE_NONE ? HEAD_NO_SERIES : ref;
+}
+
+static bool ref_list_add(struct ref_list *l, uint32_t id)
+{
+    if (!vec_reserve(&l->ids, &l->cap, l->n + 1, sizeof *l->ids))
+        return false;
+    l->ids[l->n++] = id;
+    return true;
+}
+
+/* ---- names ---- */
+
+static bool name_is(const void *ctx, uint32_t id, const void *key)
+{
+    return str_equal(((const struct head_index *)ctx)->names[id].text, *(const struct str *)key);
+}
+
+static uint64_t name_hash(const void *ctx, uint32_t id)
+{
+    return ((const struct head_index *)ctx)->names[id].hash;
+}
+
+static uint32_t find_name(const struct head_index *x, struct str text)
+{
+    return table_find(&x->by_name, hash64(text.ptr, text.len), name_is, x, &text);
+}
+
+static uint32_t intern_name(struct head_index *x, struct str text)
+{
+    uint32_t id = find_name(x, text);
+    struct name n = { .hash = hash64(text.ptr, text.len) };
+
+    if (id != TABLE_NONE)
+        return id;
+    n.text = str_copy(x->texts, text);
+    if (!n.text.ptr || !vec_reserve(&x->names, &x->cap_names, x->n_names + 1, sizeof n))
+        return TABLE_NONE;
+    id = (uint32_t)x->n_names;
+    x->names[id] = n;
+    if (!table_add(&x->by_name, n.hash, id, name_hash, x))
+        return TABLE_NONE;
+    x->n_names++;
+    return id;
+}
+
+/* ---- pairs ---- */
+
+static uint64_t hash_of_pair(struct str name, struct str value)
+{
+    return hash64(name.ptr, name.len) * 0x9e3779b97f4a7c15u ^ hash64(value.ptr, value.len);
+}
+
+static bool pair_is(const void *ctx, uint32_t id, const void *key)
+{
+    const struct pair *p = &((const struct head_index *)ctx)->pairs[id];
+    const struct label *l = key;
+
+    return str_equal(p->value, l->value) && str_equal(p->name, l->name);
+}
+
+static uint64_t pair_hash(const void *ctx, uint32_t id)
+{
+    return ((const struct head_index *)ctx)->pairs[id].hash;
+}
+
+static uint32_t intern_pair(struct head_index *x, const struct label *l)
+{
+    struct pair p = { .hash = hash_of_pair(l->name, l->value) };
+    uint32_t id = table_find(&x->by_pair, p.hash, pair_is, x, l);
+    uint32_t name;
+
+    if (id != TABLE_NONE)
+        return id;
+    name = intern_name(x, l->name);
+    if (name == TABLE_NONE)
+        return TABLE_NONE;
+    p.name = x->names[name].text;
+    p.value = str_copy(x->texts, l->value);
+    if (!p.value.ptr || !vec_reserve(&x->pairs, &x->cap_pairs, x->n_pairs + 1, sizeof p))
+        return TABLE_NONE;
+    id = (uint32_t)x->n_pairs;
+    x->pairs[id] = p;
+    if (!table_add(&x->by_pair, p.hash, id, pair_hash, x))
+        return TABLE_NONE;
+    x->n_pairs++; /* from here on it is found; a pair without refs does no harm */
+    return ref_list_add(&x->names[name].pairs, id) ? id : TABLE_NONE;
+}
+
+/* ---- series ---- */
+
+bool head_index_add(struct head_index *x, struct labels ls, uint64_t hash, uint32_t ref)
+{
+    struct entry e = { .hash = hash, .n = (uint32_t)ls.n };
+    size_t listed = 0;
+
+    ASSERT(ref == x->n_entries);
+    e.pairs = arena_alloc(x->texts, ls.n * sizeof *e.pairs);
+    if (!e.pairs || !vec_reserve(&x->entries, &x->cap_entries, x->n_entries + 1, sizeof e))
+        return false;
+    for (size_t i = 0; i < ls.n; i++)
+        if ((e.pairs[i] = intern_pair(x, &ls.items[i])) == TABLE_NONE)
+            return false;
+    x->entries[ref] = e;
+    while (listed < ls.n && ref_list_add(&x->pairs[e.pairs[listed]].refs, ref))
+        listed++;
+    if (listed < ls.n || !table_add(&x->by_labels, hash, ref, entry_hash, x)) {
+        while (listed > 0)
+            x->pairs[e.pairs[--listed]].refs.n--;
+        return false;
+    }
+    x->n_entries++;
+    return true;
+}
+
+struct labels head_index_labels(const struct head_index *x, uint32_t ref, struct arena *a)
+{
+    const struct entry *e = &x->entries[ref];
+    struct label *items = arena_alloc(a, e->n * sizeof *items);
+
+    if (!items)
+        return (struct labels){ 0 };
+    for (size_t i = 0; i < e->n; i++)
+        items[i] = (struct label){ x->pairs[e->pairs[i]].name, x->pairs[e->pairs[i]].value };
+    return (struct labels){ items, e->n };
+}
+
+uint64_t head_index_hash(const struct head_index *x, uint32_t ref)
+{
+    return x->entries[ref].hash;
+}
+
+static int by_labels(const void *a, const void *b, void *ctx)
+{
+    const struct head_index *x = ctx;
+    const struct entry *l = &x->entries[*(const uint32_t *)a],
+                       *r = &x->entries[*(const uint32_t *)b];
+
+    for (size_t i = 0; i < l->n && i < r->n; i++) {
+        const struct pair *p = &x->pairs[l->pairs[i]], *q = &x->pairs[r->pairs[i]];
+        int c;
+
+        if (p == q)
+            continue;
+        c = str_cmp(p->name, q->name);
+        return c ? c : str_cmp(p->value, q->value);
+    }
+    return (l->n > r->n) - (l->n < r->n);
+}
+
+void head_index_sort(const struct head_index *x, uint32_t *refs, size_t n)
+{
+    qsort_r(refs, n, sizeof *refs, by_labels, (void *)x);
+}
+
+/* ---- as an index_source ---- */
+
+static enum errc source_each_value(void *ctx, struct str name,
+                                   bool (*fn)(void *fn_ctx, struct str value), void *fn_ctx,
+                                   struct err *err)
+{
+    const struct head_index *x = ctx;
+    uint32_t id = find_name(x, name);
+
+    (void)err;
+    for (size_t i = 0; id != TABLE_NONE && i < x->names[id].pairs.n; i++)
+        if (!fn(fn_ctx, x->pairs[x->names[id].pairs.ids[i]].value))
+            break;
+    return OK;
+}
+
+static enum errc copy_ids(struct arena *a, const uint32_t *ids, size_t n, struct postings *out,
+                          struct err *err)
+{
+    out->ids = arena_alloc(a, n * sizeof *ids);
+    if (!out->ids)
+        return err_set(err, ERR_LIMIT, 0, "postings need more than %zu bytes of memory",
+                       arena_limit(a));
+    if (n)
+        memcpy(out->ids, ids, n * sizeof *ids);
+    out->n = n;
+    return OK;
+}
+
+static enum errc source_postings(void *ctx, struct str name, struct str value, struct arena *a,
+                                 struct postings *out, struct err *err)
+{
+    const struct head_index *x = ctx;
+    struct label l = { name, value };
+    uint32_t id = table_find(&x->by_pair, hash_of_pair(name, value), pair_is, x, &l);
+
+    *out = (struct postings){ 0 };
+    return id == TABLE_NONE ? OK
+                            : copy_ids(a, x->pairs[id].refs.ids, x->pairs[id].refs.n, out, err);
+}
+
+static enum errc source_all(void *ctx, struct arena *a, struct postings *out, struct err *err)
+{
+    const struct head_index *x = ctx;
+
+    out->ids = arena_alloc(a, x->n_entries * sizeof *out->ids);
+    if (!out->ids)
+        return err_set(err, ERR_LIMIT, 0, "postings need more than %zu bytes of memory",
+                       arena_limit(a));
+    for (size_t i = 0; i < x->n_entries; i++)
+        out->ids[i] = (uint32_t)i;
+    out->n = x->n_entries;
+    return OK;
+}
+
+struct index_source head_index_source(struct head_index *x)
+{
+    return (struct index_source){ x, source_each_value, source_postings, source_all };
+}
+
+void head_index_each_name(const struct head_index *x, bool (*fn)(void *ctx, struct str name),
+                          void *ctx)
+{
+    for (size_t i = 0; i < x->n_names; i++)
+        if (!fn(ctx, x->names[i].text))
+            break;
+}

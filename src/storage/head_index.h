@@ -1,0 +1,40 @@
+/* head_index.h -- the head's series by labels, and its postings. Internal to the head, whose lock
+ * guards it.
+ *
+ * Label texts are interned as (name, value) pairs: a series is the list of its pair ids in label
+ * order, 4 bytes a label, and each pair carries the increasing list of refs that have it. Nothing
+ * is ever removed.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+#include "storage/labels.h"
+#include "storage/postings.h"
+
+struct arena;
+struct head_index;
+
+struct head_index *head_index_new(void);    /* NULL when out of memory */
+void head_index_free(struct head_index *x); /* NULL is fine */
+
+/* The ref of a canonical label set whose labels_hash() is hash, or HEAD_NO_SERIES. */
+uint32_t head_index_find(const struct head_index *x, struct labels ls, uint64_t hash);
+
+/* Adds a new one; refs come in order from 0. False when out of memory: nothing visible has changed.
+ */
+MUST_USE bool head_index_add(struct head_index *x, struct labels ls, uint64_t hash, uint32_t ref);
+
+/* The labels of ref: items in the arena (NULL when it is full), texts in the index. */
+struct labels head_index_labels(const struct head_index *x, uint32_t ref, struct arena *a);
+uint64_t head_index_hash(const struct head_index *x, uint32_t ref);
+
+/* Sorts refs by labels_cmp. */
+void head_index_sort(const struct head_index *x, uint32_t *refs, size_t n);
+
+struct index_source head_index_source(struct head_index *x);
+void head_index_each_name(const struct head_index *x, bool (*fn)(void *ctx, struct str name),
+                          void *ctx);
