@@ -6,11 +6,11 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/banned.h"
 #include "base/hash.h"
 #include "base/table.h"
 #include "base/vec.h"
 #include "storage/head_index.h"
+#include "base/banned.h"
 
 enum {
     SHARDS = 64,         /* sample locks; series ref % SHARDS */
@@ -36,6 +36,7 @@ struct shard {
     pthread_mutex_t lock;
     /* guarded by lock: */
     uint64_t samples, bytes, frozen_samples, frozen_bytes;
+    uint64_t frozen_generation;               /* 0 without frozen runs */
     int64_t min_t_ms, max_t_ms;               /* of the open runs */
     int64_t frozen_min_t_ms, frozen_max_t_ms; /* of the frozen ones */
 } __attribute__((aligned(64)));
@@ -307,7 +308,7 @@ enum append_result head_append(struct head *h, uint32_t ref, struct sample s)
     return result;
 }
 
-void head_freeze(struct head *h)
+void head_freeze(struct head *h, uint64_t generation)
 {
     uint32_t n = h->n_series;
 
@@ -322,6 +323,7 @@ void head_freeze(struct head *h)
             r->frozen = r->open;
             r->open = (struct run){ 0 };
         }
+        s->frozen_generation = generation;
         s->frozen_samples = s->samples;
         s->frozen_bytes = s->bytes;
         s->frozen_min_t_ms = s->min_t_ms;
@@ -343,7 +345,7 @@ void head_drop_frozen(struct head *h)
         pthread_mutex_lock(&s->lock);
         for (uint32_t ref = first; ref < n; ref += SHARDS)
             run_free(&record(h, ref)->frozen);
-        s->frozen_samples = s->frozen_bytes = 0;
+        s->frozen_generation = s->frozen_samples = s->frozen_bytes = 0;
         s->frozen_min_t_ms = INT64_MAX;
         s->frozen_max_t_ms = INT64_MIN;
         pthread_mutex_unlock(&s->lock);
@@ -371,15 +373,15 @@ static bool read_run(const struct run *r, int64_t min_t_ms, int64_t max_t_ms, st
     return true;
 }
 
-enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms, bool frozen,
-                    struct column *out, bool *overlaps)
+enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
+                    uint64_t after, struct column *out, bool *overlaps)
 {
     struct shard *shard = shard_of(h, ref);
     struct series_record *r = record(h, ref);
     bool ok = true;
 
     pthread_mutex_lock(&shard->lock);
-    if (frozen)
+    if (shard->frozen_generation > after)
         ok = read_run(&r->frozen, min_t_ms, max_t_ms, out, overlaps);
     ok = ok && read_run(&r->open, min_t_ms, max_t_ms, out, overlaps);
     pthread_mutex_unlock(&shard->lock);
@@ -393,7 +395,8 @@ static bool run_has(const struct run *r, int64_t min_t_ms, int64_t max_t_ms)
     return r->n && r->samples[0].t_ms <= max_t_ms && r->samples[r->n - 1].t_ms >= min_t_ms;
 }
 
-bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms, bool frozen)
+bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
+                      uint64_t after)
 {
     struct shard *shard = shard_of(h, ref);
     struct series_record *r = record(h, ref);
@@ -401,7 +404,7 @@ bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t ma
 
     pthread_mutex_lock(&shard->lock);
     has = run_has(&r->open, min_t_ms, max_t_ms)
-          || (frozen && run_has(&r->frozen, min_t_ms, max_t_ms));
+          || (shard->frozen_generation > after && run_has(&r->frozen, min_t_ms, max_t_ms));
     pthread_mutex_unlock(&shard->lock);
     return has;
 }

@@ -72,19 +72,20 @@ enum append_result {
 /* Adds one sample of a known series. One thread at a time. */
 enum append_result head_append(struct head *h, uint32_t ref, struct sample s);
 
-/* Moves all open runs aside. The frozen ones of before must have been dropped. */
-void head_freeze(struct head *h);
+/* Moves all open runs aside, as those of a log generation. The frozen ones of before must have been
+ * dropped. */
+void head_freeze(struct head *h, uint64_t generation);
 void head_drop_frozen(struct head *h);
 
-/* Appends the samples of ref in min_t_ms..max_t_ms to out: the frozen ones (if wanted), then the
- * open ones, each in order of arrival; *overlaps becomes true when they are not strictly increasing
- * after what out held. ERR_NOMEM. */
+/* Appends the samples of ref in min_t_ms..max_t_ms to out: the frozen ones if their generation is
+ * above after, then the open ones, each in order of arrival; *overlaps becomes true when they are
+ * not strictly increasing after what out held. ERR_NOMEM. */
 MUST_USE enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
-                             bool frozen, struct column *out, bool *overlaps);
+                             uint64_t after, struct column *out, bool *overlaps);
 
-/* Whether ref may have samples in the time range. */
+/* Whether ref may have samples in the time range, frozen ones counted as in head_read. */
 bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
-                      bool frozen);
+                      uint64_t after);
 
 /* All refs with frozen samples, in labels_cmp order, malloc'd. ERR_NOMEM. */
 MUST_USE enum errc head_frozen_series(struct head *h, uint32_t **refs, size_t *n);

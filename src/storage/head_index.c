@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/banned.h"
 #include "base/hash.h"
 #include "base/table.h"
 #include "base/vec.h"
 #include "storage/head.h"
+#include "base/banned.h"
 
 struct ref_list {
     uint32_t *ids;

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/banned.h"
 #include "base/hash.h"
+#include "base/banned.h"
 
 const struct label_limits label_limits_default = { 1024, 4096, 128 };
 

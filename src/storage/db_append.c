@@ -1,0 +1,450 @@
+/* db_append.c -- from a request's batch to durable, visible samples.
+ *
+ * Check labels and times, resolve refs, make one log record, wait until it is durable and applied.
+ * The committer applies records in log order, so that of two values for one time the first logged
+ * wins, live and after a replay alike.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/vec.h"
+#include "storage/db_private.h"
+#include "storage/record.h"
+#include "base/banned.h"
+
+enum {
+    MAX_AHEAD_MS = 600000, /* samples further in the future are refused */
+    NAMED = 10,            /* rejections described in the answer; the rest is counted */
+};
+
+struct duplicate {
+    uint32_t ref;
+    int64_t t_ms;
+};
+
+/* One db_append under way. */
+struct append {
+    struct db *db;
+    const struct write_batch *batch;
+    struct write_result *res;
+    struct arena *arena;
+    int64_t min_t_ms, max_t_ms; /* samples outside are refused */
+    struct labels *sets;        /* n = 0: nothing of this series is stored */
+    uint32_t *refs;
+    size_t n_named;
+    /* written by the committer while we wait */
+    struct duplicate duplicates[NAMED];
+    uint64_t n_duplicates, n_stored;
+    bool nomem;
+};
+
+const char *db_reject_name(enum db_reject reason)
+{
+    static const char *const names[] = { "labels", "too_old", "too_new", "duplicate",
+                                         "unsupported" };
+
+    _Static_assert(ARRAY_LEN(names) == DB_REJECT_COUNT, "every reason has a name");
+    ASSERT(reason < DB_REJECT_COUNT);
+    return names[reason];
+}
+
+const char *metric_type_name(enum metric_type type)
+{
+    static const char *const names[] = { "unknown",        "counter", "gauge", "histogram",
+                                         "gaugehistogram", "summary", "info",  "stateset" };
+
+    _Static_assert(ARRAY_LEN(names) == METRIC_TYPE_COUNT, "every type has a name");
+    ASSERT(type < METRIC_TYPE_COUNT);
+    return names[type];
+}
+
+/* ---- what is refused, and how it is said ---- */
+
+static void reject(struct append *a, enum db_reject reason, uint64_t n)
+{
+    a->res->rejected[reason] += n;
+    atomic_fetch_add(&a->db->rejected[reason], n);
+}
+
+/* Room for another line? The first NAMED are written out. */
+static bool may_name(struct append *a)
+{
+    return a->n_named++ < NAMED;
+}
+
+static void name_series(struct append *a, struct labels ls)
+{
+    labels_print_metric(&a->res->text, ls);
+    buf_u8(&a->res->text, '\n');
+}
+
+static void name_time(struct append *a, struct sample s, struct labels ls)
+{
+    if (!may_name(a))
+        return;
+    if (s.t_ms < a->min_t_ms)
+        buf_printf(&a->res->text,
+                   "too old sample: time %lld ms is before the retention, which begins at %lld ms, "
+                   "in series ",
+                   (long long)s.t_ms, (long long)a->min_t_ms);
+    else
+        buf_printf(&a->res->text,
+                   "out of bounds: timestamp is too far in the future: time %lld ms, at most %lld "
+                   "ms is accepted, in series ",
+                   (long long)s.t_ms, (long long)a->max_t_ms);
+    name_series(a, ls);
+}
+
+static bool time_fits(const struct append *a, int64_t t_ms)
+{
+    return t_ms >= a->min_t_ms && t_ms <= a->max_t_ms;
+}
+
+/* Counts the samples of series i that fit, names those that do not. */
+static size_t check_times(struct append *a, const struct write_series *s, struct labels ls)
+{
+    size_t fit = 0;
+
+    for (size_t i = 0; i < s->n_samples; i++) {
+        struct sample sample = a->batch->samples[s->first_sample + i];
+
+        if (time_fits(a, sample.t_ms)) {
+            fit++;
+        } else {
+            reject(a, sample.t_ms < a->min_t_ms ? DB_REJECT_TOO_OLD : DB_REJECT_TOO_NEW, 1);
+            name_time(a, sample, ls);
+        }
+    }
+    return fit;
+}
+
+static void check_series(struct append *a, size_t i)
+{
+    struct write_series *s = &a->batch->series[i];
+    struct err err = err_in(a->arena);
+    struct labels ls;
+
+    ASSERT(s->first_sample + s->n_samples <= a->batch->n_samples);
+    if (labels_canonicalise(s->labels, &s->n_labels, &a->db->options.label_limits, &err) != OK) {
+        size_t lost = s->n_samples + s->n_unsupported;
+
+        reject(a, DB_REJECT_LABELS, lost ? lost : 1);
+        if (may_name(a))
+            buf_printf(&a->res->text, "%s\n", err_text(&err));
+        return;
+    }
+    ls = (struct labels){ s->labels, s->n_labels };
+    if (s->n_unsupported) {
+        reject(a, DB_REJECT_UNSUPPORTED, s->n_unsupported);
+        if (may_name(a)) {
+            buf_printf(&a->res->text,
+                       "native histograms are not supported yet: %zu samples of series ",
+                       s->n_unsupported);
+            name_series(a, ls);
+        }
+    }
+    if (check_times(a, s, ls) > 0)
+        a->sets[i] = ls;
+}
+
+/* ---- the record ---- */
+
+static void write_record(struct append *a, struct record_writer *w, uint64_t generation)
+{
+    for (size_t i = 0; i < a->batch->n_series; i++) {
+        const struct write_series *s = &a->batch->series[i];
+        uint64_t fit = 0;
+
+        if (a->sets[i].n == 0)
+            continue;
+        for (size_t k = 0; k < s->n_samples; k++)
+            fit += time_fits(a, a->batch->samples[s->first_sample + k].t_ms);
+        if (head_defined_in(a->db->head, a->refs[i]) != generation)
+            record_define(w, a->refs[i], a->sets[i]);
+        record_series(w, a->refs[i], fit);
+        for (size_t k = 0; k < s->n_samples; k++)
+            if (time_fits(a, a->batch->samples[s->first_sample + k].t_ms))
+                record_sample(w, a->batch->samples[s->first_sample + k]);
+    }
+}
+
+/* Makes the record for the log's generation and waits for it; again when the log has moved on
+ * meanwhile. */
+static enum errc commit(struct append *a, struct err *err)
+{
+    struct record_writer w = { 0 };
+    struct buf record = { 0 };
+    enum errc rc;
+
+    do {
+        uint64_t generation = a->db->wal ? wal_generation(a->db->wal) : 1;
+
+        buf_clear(&record);
+        write_record(a, &w, generation);
+        rc = record_finish(&w, &record);
+        if (rc != OK) {
+            rc = err_set(err, rc, 0, "no memory for a log record");
+        } else if (a->db->wal) {
+            rc = wal_append(a->db->wal, generation, buf_as_bytes(&record), a, err);
+        } else {
+            pthread_mutex_lock(&a->db->append_lock);
+            db_apply(a->db, generation, buf_as_bytes(&record), a);
+            pthread_mutex_unlock(&a->db->append_lock);
+        }
+    } while (rc == ERR_CONFLICT);
+    record_writer_free(&w);
+    buf_free(&record);
+    return rc;
+}
+
+/* ---- applying ---- */
+
+struct apply {
+    struct db *db;
+    struct append *append; /* NULL on replay */
+    uint64_t generation;
+    int64_t newest_t_ms;
+    uint64_t stored;
+};
+
+static bool apply_define(void *ctx, uint32_t ref, struct bytes labels)
+{
+    struct apply *p = ctx;
+
+    (void)labels;
+    head_set_defined_in(p->db->head, ref, p->generation);
+    return true;
+}
+
+static bool apply_sample(void *ctx, uint32_t ref, struct sample s)
+{
+    struct apply *p = ctx;
+    struct append *a = p->append;
+
+    switch (head_append(p->db->head, ref, s)) {
+    case APPEND_STORED:
+        p->stored++;
+        p->newest_t_ms = s.t_ms > p->newest_t_ms ? s.t_ms : p->newest_t_ms;
+        break;
+    case APPEND_REPEAT:
+        p->stored++;
+        break;
+    case APPEND_DUPLICATE:
+        if (a->n_duplicates < NAMED)
+            a->duplicates[a->n_duplicates] = (struct duplicate){ ref, s.t_ms };
+        a->n_duplicates++;
+        break;
+    case APPEND_NOMEM:
+        a->nomem = true;
+        break;
+    }
+    return true;
+}
+
+static void raise_newest(struct db *db, int64_t t_ms)
+{
+    int64_t known = atomic_load(&db->newest_t_ms);
+
+    while (t_ms > known && !atomic_compare_exchange_weak(&db->newest_t_ms, &known, t_ms))
+        ;
+}
+
+void db_apply(void *ctx, uint64_t generation, struct bytes record, void *user)
+{
+    struct db *db = ctx;
+    struct apply p = {
+        .db = db, .append = user, .generation = generation, .newest_t_ms = INT64_MIN
+    };
+    struct record_handler handler = { &p, apply_define, apply_sample };
+    enum errc rc = record_read(record, &handler, NULL);
+
+    ASSERT(rc == OK); /* our own record, just encoded */
+    p.append->n_stored = p.stored;
+    raise_newest(db, p.newest_t_ms);
+    atomic_fetch_add(&db->appended, p.stored);
+}
+
+static void name_duplicates(struct append *a)
+{
+    reject(a, DB_REJECT_DUPLICATE, a->n_duplicates);
+    head_lock_index(a->db->head);
+    for (size_t i = 0; i < a->n_duplicates && i < NAMED; i++) {
+        struct labels ls;
+
+        if (!may_name(a)
+            || head_labels(a->db->head, a->duplicates[i].ref, a->arena, &ls, NULL) != OK)
+            continue;
+        buf_printf(&a->res->text,
+                   "duplicate sample for timestamp %lld ms with another value, in series ",
+                   (long long)a->duplicates[i].t_ms);
+        name_series(a, ls);
+    }
+    head_unlock_index(a->db->head);
+    if (a->n_duplicates > NAMED)
+        a->n_named += a->n_duplicates - NAMED;
+}
+
+/* ---- the whole ---- */
+
+static enum errc store_metadata(struct append *a, struct err *err)
+{
+    const struct write_batch *b = a->batch;
+    bool *changed = ARENA_NEW(a->arena, bool, b->n_metadata);
+    struct metric_metadata *fresh = ARENA_NEW(a->arena, struct metric_metadata, b->n_metadata);
+    size_t n = 0;
+    enum errc rc;
+
+    if (!changed || !fresh)
+        return err_set(err, ERR_NOMEM, 0, "no memory for metric metadata");
+    rc = metadata_map_put(a->db->metadata, b->metadata, b->n_metadata, changed, err);
+    for (size_t i = 0; i < b->n_metadata; i++)
+        if (changed[i])
+            fresh[n++] = b->metadata[i];
+    if (rc == OK && n > 0 && a->db->state)
+        rc = state_put_metadata(a->db->state, fresh, n, err);
+    return rc;
+}
+
+/* Unflushed samples may take four times the flush size: beyond that the disk is not keeping up. */
+static enum errc check_memory(struct db *db, struct err *err)
+{
+    struct head_stats head;
+
+    if (!db->dir)
+        return OK;
+    head_stats(db->head, &head);
+    if (head.bytes / 4 > db->options.head_bytes)
+        return err_set(err, ERR_UNAVAILABLE, 0,
+                       "unflushed samples take %llu bytes of memory: the disk is not keeping up",
+                       (unsigned long long)head.bytes);
+    return OK;
+}
+
+static enum errc append_samples(struct append *a, struct err *err)
+{
+    enum errc rc;
+    bool any = false;
+
+    a->sets = ARENA_NEW(a->arena, struct labels, a->batch->n_series);
+    a->refs = ARENA_NEW(a->arena, uint32_t, a->batch->n_series);
+    if (!a->sets || !a->refs)
+        return err_set(err, ERR_NOMEM, 0, "no memory for a request of %zu series",
+                       a->batch->n_series);
+    for (size_t i = 0; i < a->batch->n_series; i++) {
+        check_series(a, i);
+        any |= a->sets[i].n > 0;
+    }
+    if (!any)
+        return OK;
+    rc = head_resolve(a->db->head, a->sets, a->batch->n_series, a->refs, err);
+    if (rc == OK)
+        rc = commit(a, err);
+    if (rc != OK)
+        return rc;
+    a->res->stored += a->n_stored;
+    if (a->nomem)
+        return err_set(err, ERR_NOMEM, 0, "no memory for samples");
+    if (a->n_duplicates)
+        name_duplicates(a);
+    return OK;
+}
+
+enum errc db_append(struct db *db, const struct write_batch *batch, struct write_result *res,
+                    struct err *err)
+{
+    int64_t now_ms = clock_wall_ms(db->clock);
+    struct append a = { .db = db,
+                        .batch = batch,
+                        .res = res,
+                        .min_t_ms = db_horizon(db),
+                        .max_t_ms = now_ms + MAX_AHEAD_MS };
+    enum errc rc = check_memory(db, err);
+
+    if (rc != OK)
+        return rc;
+    a.arena = arena_new(0);
+    if (!a.arena)
+        return err_set(err, ERR_NOMEM, 0, "no memory for a request");
+    if (batch->n_metadata)
+        rc = store_metadata(&a, err);
+    if (rc == OK && batch->n_series)
+        rc = append_samples(&a, err);
+    if (a.n_named > NAMED)
+        buf_printf(&res->text, "and %zu more\n", a.n_named - NAMED);
+    arena_free(a.arena);
+    return rc;
+}
+
+/* ---- replay ---- */
+
+static bool replay_define(void *ctx, uint32_t ref, struct bytes encoded)
+{
+    struct db *db = ctx;
+    struct replay *p = db->replay;
+    struct arena *a = arena_new(0);
+    struct labels ls;
+    bool ok = a && vec_reserve(&p->refs, &p->cap_refs, (size_t)ref + 1, sizeof *p->refs);
+
+    while (ok && p->n_refs <= ref)
+        p->refs[p->n_refs++] = HEAD_NO_SERIES;
+    ok = ok && labels_decode(encoded, a, &ls, NULL) == OK
+         && head_resolve(db->head, &ls, 1, &p->refs[ref], NULL) == OK;
+    arena_free(a);
+    return ok;
+}
+
+/* Whether the day file has this generation already: the crash came between its commit and the end
+ * of the flush. */
+static bool already_flushed(struct db *db, int64_t t_ms)
+{
+    struct replay *p = db->replay;
+    int64_t day = day_of(t_ms);
+
+    if (!p->day_known || day != p->day) {
+        p->day = day;
+        p->day_known = true;
+        p->day_flushed = days_last_flush(db->days, day);
+    }
+    return p->day_flushed >= p->generation;
+}
+
+static bool replay_sample(void *ctx, uint32_t ref, struct sample s)
+{
+    struct db *db = ctx;
+    struct replay *p = db->replay;
+
+    if (ref >= p->n_refs || p->refs[ref] == HEAD_NO_SERIES) {
+        p->unknown++; /* the record that named the series was damaged */
+        return true;
+    }
+    raise_newest(db, s.t_ms);
+    if (already_flushed(db, s.t_ms))
+        return true;
+    p->samples++;
+    return head_append(db->head, p->refs[ref], s) != APPEND_NOMEM;
+}
+
+enum errc db_replay(void *ctx, uint64_t generation, struct bytes record, struct err *err)
+{
+    struct db *db = ctx;
+    struct replay *p = db->replay;
+    struct record_handler handler = { db, replay_define, replay_sample };
+    enum errc rc;
+
+    if (generation != p->generation) {
+        p->generation = generation;
+        p->n_refs = 0;
+        p->day_known = false;
+    }
+    rc = record_read(record, &handler, err);
+    if (rc == ERR_CANCELED)
+        return err_set(err, ERR_NOMEM, 0, "no memory to recover the log");
+    if (rc == ERR_CORRUPT) {
+        log_warn("log record skipped", "generation=%llu bytes=%zu", (unsigned long long)generation,
+                 record.len);
+        p->malformed++;
+    }
+    return OK;
+}

@@ -1,0 +1,279 @@
+/* db_flush.c -- moving the head's samples to the day files, and dropping days that are too old.
+ *
+ * A flush: cut the log, which freezes the head between two records; write each day touched, one
+ * transaction a file; publish the flush in MANIFEST; wait until no view older than it is left; drop
+ * the frozen runs and release the log. Each step may fail or the process may die: a day that was
+ * committed is known by its flush number and is not written again, everything else is still in the
+ * log and in the frozen runs, and the next flush goes on where this one stopped.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/vec.h"
+#include "storage/day.h"
+#include "storage/db_private.h"
+#include "storage/db_view.h"
+#include "base/banned.h"
+
+enum { KEEPER_PERIOD_S = 5 };
+
+void db_cut(void *ctx, uint64_t new_generation)
+{
+    struct db *db = ctx;
+
+    head_freeze(db->head, new_generation - 1);
+}
+
+/* ---- writing the days ---- */
+
+struct day_set {
+    int64_t *days; /* increasing */
+    size_t n, cap;
+};
+
+static bool day_set_add(struct day_set *s, int64_t day)
+{
+    size_t at = s->n;
+
+    while (at > 0 && s->days[at - 1] > day)
+        at--;
+    if (at > 0 && s->days[at - 1] == day)
+        return true;
+    if (!vec_reserve(&s->days, &s->cap, s->n + 1, sizeof *s->days))
+        return false;
+    for (size_t i = s->n; i > at; i--)
+        s->days[i] = s->days[i - 1];
+    s->days[at] = day;
+    s->n++;
+    return true;
+}
+
+/* What one flush works on. */
+struct flush {
+    struct db *db;
+    uint32_t *refs; /* series with frozen samples, sorted by labels */
+    size_t n;
+    struct day_set days;
+    struct column column, part;
+    struct arena *arena;
+};
+
+static enum errc find_days(struct flush *f, struct err *err)
+{
+    for (size_t i = 0; i < f->n; i++) {
+        int64_t last = 0;
+
+        if (head_read_frozen(f->db->head, f->refs[i], &f->column) != OK)
+            return err_set(err, ERR_NOMEM, 0, "no memory to flush");
+        for (size_t k = 0; k < f->column.n; k++) {
+            int64_t day = day_of(f->column.t_ms[k]);
+
+            if (k > 0 && day == last)
+                continue;
+            last = day;
+            if (!day_set_add(&f->days, day))
+                return err_set(err, ERR_NOMEM, 0, "no memory to flush");
+        }
+    }
+    return OK;
+}
+
+/* The samples of f->column that lie in a day, as f->part. */
+static bool take_day(struct flush *f, int64_t day)
+{
+    f->part.n = 0;
+    for (size_t k = 0; k < f->column.n; k++)
+        if (day_of(f->column.t_ms[k]) == day
+            && !column_add(&f->part, f->column.t_ms[k], f->column.v[k]))
+            return false;
+    return true;
+}
+
+static enum errc write_series(struct flush *f, struct day_writer *w, uint32_t ref, int64_t day,
+                              struct err *err)
+{
+    struct labels ls;
+    enum errc rc;
+
+    if (head_read_frozen(f->db->head, ref, &f->column) != OK || !take_day(f, day))
+        return err_set(err, ERR_NOMEM, 0, "no memory to flush");
+    if (f->part.n == 0)
+        return OK;
+    arena_reset(f->arena);
+    head_lock_index(f->db->head);
+    rc = head_labels(f->db->head, ref, f->arena, &ls, err);
+    head_unlock_index(f->db->head);
+    return rc == OK ? day_writer_add(w, ls, &f->part, err) : rc;
+}
+
+static enum errc write_day(struct flush *f, int64_t number, uint64_t flush, struct err *err)
+{
+    struct day_writer *w = NULL;
+    struct day *day = NULL;
+    enum errc rc = days_get(f->db->days, number, true, &day, err);
+
+    if (rc != OK)
+        return rc;
+    if (day_last_flush(day) < flush) {
+        rc = day_writer_begin(day, flush, &w, err);
+        for (size_t i = 0; rc == OK && i < f->n; i++)
+            rc = write_series(f, w, f->refs[i], number, err);
+        if (rc == OK) {
+            rc = day_writer_commit(w, err);
+            w = NULL;
+        }
+        day_writer_abort(w);
+    }
+    day_unref(day);
+    return rc;
+}
+
+static enum errc write_days(struct db *db, uint64_t flush, struct err *err)
+{
+    struct flush f = { .db = db, .arena = arena_new(0) };
+    int64_t first = day_of(db_horizon(db));
+    enum errc rc = f.arena && head_frozen_series(db->head, &f.refs, &f.n) == OK
+                       ? OK
+                       : err_set(err, ERR_NOMEM, 0, "no memory to flush");
+
+    if (rc == OK)
+        rc = find_days(&f, err);
+    for (size_t i = 0; rc == OK && i < f.days.n; i++)
+        if (f.days.days[i]
+            >= first) /* what has left the retention meanwhile is not written any more */
+            rc = write_day(&f, f.days.days[i], flush, err);
+    free(f.refs);
+    free(f.days.days);
+    column_free(&f.column);
+    column_free(&f.part);
+    arena_free(f.arena);
+    return rc;
+}
+
+/* ---- publishing ---- */
+
+/* Views opened from now on read the day files; waits for those that read the frozen runs. */
+static void publish(struct db *db, uint64_t flush)
+{
+    pthread_mutex_lock(&db->lock);
+    db->flushed = flush;
+    while (db_view_older_than(db->views, flush))
+        pthread_cond_wait(&db->views_changed, &db->lock);
+    pthread_mutex_unlock(&db->lock);
+}
+
+static enum errc flush_locked(struct db *db, struct err *err)
+{
+    struct head_stats head;
+    enum errc rc = OK;
+
+    head_stats(db->head, &head);
+    if (db->frozen == 0 && head.samples == 0)
+        return OK;
+    if (db->frozen == 0)
+        rc = wal_cut(db->wal, &db->frozen, err);
+    if (rc == OK)
+        rc = write_days(db, db->frozen, err);
+    if (rc == OK)
+        rc = days_publish(db->days, db->frozen, err);
+    if (rc != OK)
+        return rc;
+    publish(db, db->frozen);
+    head_drop_frozen(db->head);
+    rc = wal_release(db->wal, db->frozen, err);
+    db->frozen = 0;
+    return rc;
+}
+
+enum errc db_flush(struct db *db, struct err *err)
+{
+    enum errc rc;
+
+    if (!db->dir)
+        return OK;
+    pthread_mutex_lock(&db->flush_lock);
+    rc = flush_locked(db, err);
+    db->last_flush_ns = clock_mono_ns(db->clock);
+    pthread_mutex_unlock(&db->flush_lock);
+    atomic_fetch_add(rc == OK ? &db->flushes : &db->flush_failures, 1);
+    return rc;
+}
+
+/* ---- the keeper: a thread that flushes when it is time and retires old days ---- */
+
+static bool flush_is_due(struct db *db)
+{
+    struct head_stats head;
+    int64_t age_ms;
+
+    pthread_mutex_lock(&db->flush_lock);
+    age_ms = (clock_mono_ns(db->clock) - db->last_flush_ns) / 1000000;
+    pthread_mutex_unlock(&db->flush_lock);
+    head_stats(db->head, &head);
+    return head.bytes > db->options.head_bytes || age_ms > db->options.flush_interval_ms;
+}
+
+static void keep(struct db *db)
+{
+    struct arena *a = arena_new(0);
+    struct err err = err_in(a);
+    size_t dropped = 0;
+
+    if (flush_is_due(db) && db_flush(db, &err) != OK)
+        log_error("flush failed; the samples stay in the log and in memory", "reason=\"%s\"",
+                  err_text(&err));
+    if (days_drop_before(db->days, day_of(db_horizon(db)), &dropped, &err) != OK)
+        log_error("retention failed", "reason=\"%s\"", err_text(&err));
+    if (dropped)
+        log_info("days left the retention", "dropped=%zu", dropped);
+    arena_free(a);
+}
+
+static void *keeper_main(void *arg)
+{
+    struct db *db = arg;
+
+    pthread_mutex_lock(&db->keeper_lock);
+    while (!db->stopping) {
+        struct timespec until;
+
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += KEEPER_PERIOD_S;
+        if (pthread_cond_timedwait(&db->keeper_wakes, &db->keeper_lock, &until) != ETIMEDOUT)
+            continue;
+        pthread_mutex_unlock(&db->keeper_lock);
+        keep(db);
+        pthread_mutex_lock(&db->keeper_lock);
+    }
+    pthread_mutex_unlock(&db->keeper_lock);
+    return NULL;
+}
+
+enum errc db_keeper_start(struct db *db, struct err *err)
+{
+    pthread_condattr_t attr;
+
+    pthread_mutex_init(&db->keeper_lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&db->keeper_wakes, &attr);
+    pthread_condattr_destroy(&attr);
+    if (pthread_create(&db->keeper, NULL, keeper_main, db) != 0)
+        return err_set(err, ERR_NOMEM, 0, "cannot start the storage thread");
+    db->keeper_runs = true;
+    return OK;
+}
+
+void db_keeper_stop(struct db *db)
+{
+    pthread_mutex_lock(&db->keeper_lock);
+    db->stopping = true;
+    pthread_cond_signal(&db->keeper_wakes);
+    pthread_mutex_unlock(&db->keeper_lock);
+    pthread_join(db->keeper, NULL);
+    pthread_mutex_destroy(&db->keeper_lock);
+    pthread_cond_destroy(&db->keeper_wakes);
+}

@@ -1,0 +1,87 @@
+/* db_private.h -- the inside of a db, shared by the db_*.c files only.
+ *
+ *   db_append ─ record ─ log (wal.h) ─ committer ─ head                        db_append.c
+ *                                                   │ flush: freeze the head, write each day,
+ * publish, drop   db_flush.c ▼ db_view  ◄── frozen and open runs of the head, day files up to its
+ * flush number                           db_view.c
+ *
+ * A flush takes the number of the log generation it empties. A view notes the newest published
+ * flush (max_flush) and sees day files up to it, and of the head everything of later generations:
+ * each sample exactly once. Frozen runs are dropped when no view older than their flush is left.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "storage/days.h"
+#include "storage/db.h"
+#include "storage/head.h"
+#include "storage/metadata.h"
+#include "storage/state_stub.h"
+#include "storage/wal.h"
+
+/* The state of a replay between two records. */
+struct replay {
+    uint64_t generation;
+    uint32_t *refs; /* of this generation's refs in the log to the head's; HEAD_NO_SERIES unknown */
+    size_t n_refs, cap_refs;
+    int64_t day; /* of the last sample, and the newest flush its file has */
+    bool day_known;
+    uint64_t day_flushed;
+    uint64_t samples, unknown,
+        malformed; /* recovered; of series whose definition is lost; records skipped */
+};
+
+struct db {
+    struct db_options options;
+    const struct clock *clock;
+    char *dir;   /* NULL: memory only, as are wal, days and state */
+    int lock_fd; /* of dir/LOCK, -1 without */
+    struct head *head;
+    struct metadata_map *metadata;
+    struct wal *wal;
+    struct days *days;
+    struct state *state;
+    struct replay *replay; /* while the log is replayed */
+
+    pthread_mutex_t append_lock; /* memory only: appliers one at a time */
+
+    pthread_mutex_t lock;
+    pthread_cond_t views_changed;
+    /* guarded by lock: */
+    uint64_t flushed;      /* newest published flush number */
+    struct db_view *views; /* open ones */
+
+    pthread_mutex_t flush_lock; /* one flush at a time */
+    uint64_t frozen;       /* generation of the frozen runs, 0 without; guarded by flush_lock */
+    int64_t last_flush_ns; /* guarded by flush_lock */
+
+    pthread_t keeper; /* flushes and retires days in the background */
+    bool keeper_runs;
+    pthread_mutex_t keeper_lock;
+    pthread_cond_t keeper_wakes;
+    bool stopping; /* guarded by keeper_lock */
+
+    _Atomic int64_t newest_t_ms; /* newest sample ever seen; INT64_MIN without one */
+    _Atomic uint64_t appended, rejected[DB_REJECT_COUNT], flushes, flush_failures, corruptions;
+};
+
+/* The oldest time that is kept: retention counts from the earlier of clock and newest sample, so
+ * that a clock that jumps ahead deletes nothing. */
+int64_t db_horizon(const struct db *db);
+
+/* Applies a durable record to the head: wal_options.apply. user is a struct append or NULL. */
+void db_apply(void *ctx, uint64_t generation, struct bytes record, void *user);
+
+/* wal_options.cut. */
+void db_cut(void *ctx, uint64_t new_generation);
+
+/* wal_options.replay. */
+MUST_USE enum errc db_replay(void *ctx, uint64_t generation, struct bytes record, struct err *err);
+
+/* Starts and stops the thread that flushes and retires. */
+MUST_USE enum errc db_keeper_start(struct db *db, struct err *err);
+void db_keeper_stop(struct db *db);

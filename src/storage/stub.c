@@ -1,0 +1,38 @@
+#include "storage/state_stub.h"
+#include "storage/days.h"
+#include "storage/wal.h"
+#include "storage/day.h"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+enum errc state_open(const char *path, size_t map_bytes, struct state **out, struct err *err) { return err_set(err, ERR_UNSUPPORTED, 0, "memory only for now"); }
+void state_close(struct state *s) { }
+enum errc state_put_metadata(struct state *s, const struct metric_metadata *m, size_t n, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc state_each_metadata(struct state *s, bool (*fn)(void *ctx, const struct metric_metadata *m), void *ctx, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc days_open(const char *dir, size_t map_bytes, struct days **out, struct err *err) { return ERR_UNSUPPORTED; }
+void days_close(struct days *d) { }
+uint64_t days_released(struct days *d) { return 0; }
+enum errc days_list(struct days *d, int64_t first, int64_t last, int64_t **out, size_t *n, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc days_get(struct days *d, int64_t day, bool create, struct day **out, struct err *err) { return ERR_UNSUPPORTED; }
+uint64_t days_last_flush(struct days *d, int64_t day) { return 0; }
+enum errc days_publish(struct days *d, uint64_t released, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc days_drop_before(struct days *d, int64_t day, size_t *dropped, struct err *err) { return ERR_UNSUPPORTED; }
+void days_stats(struct days *d, struct days_stats *out) { }
+struct wal_options wal_options_default(void) { return (struct wal_options){ 0 }; }
+enum errc wal_open(const struct wal_options *options, struct wal **out, struct err *err) { return ERR_UNSUPPORTED; }
+void wal_close(struct wal *w) { }
+uint64_t wal_generation(const struct wal *w) { return 0; }
+enum errc wal_append(struct wal *w, uint64_t generation, struct bytes record, void *user, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc wal_cut(struct wal *w, uint64_t *ended, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc wal_release(struct wal *w, uint64_t generation, struct err *err) { return ERR_UNSUPPORTED; }
+void wal_stats(struct wal *w, struct wal_stats *out) { }
+void day_unref(struct day *d) { }
+uint64_t day_last_flush(const struct day *d) { return 0; }
+enum errc day_writer_begin(struct day *d, uint64_t flush, struct day_writer **out, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc day_writer_add(struct day_writer *w, struct labels labels, const struct column *samples, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc day_writer_commit(struct day_writer *w, struct err *err) { return ERR_UNSUPPORTED; }
+void day_writer_abort(struct day_writer *w) { }
+enum errc day_txn_begin(struct day *d, uint64_t max_flush, struct day_txn **out, struct err *err) { return ERR_UNSUPPORTED; }
+void day_txn_end(struct day_txn *t) { }
+struct index_source day_index(struct day_txn *t) { return (struct index_source){ 0 }; }
+enum errc day_labels(struct day_txn *t, uint32_t id, struct arena *a, struct labels *out, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms, struct column *out, bool *overlaps, struct err *err) { return ERR_UNSUPPORTED; }
+enum errc day_each_name(struct day_txn *t, bool (*fn)(void *ctx, struct str name), void *ctx, struct err *err) { return ERR_UNSUPPORTED; }
