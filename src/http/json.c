@@ -1,0 +1,147 @@
+#include "http/json.h"
+
+#include "base/number.h"
+
+#include "base/banned.h"
+
+/* What a byte becomes inside quotes: itself, \ and a letter, \u00XX, or it starts a sequence. */
+static void escape(struct buf *b, unsigned char c)
+{
+    switch (c) {
+    case '"':
+    case '\\':
+        buf_u8(b, '\\');
+        buf_u8(b, c);
+        break;
+    case '\n':
+        buf_text(b, "\\n");
+        break;
+    case '\r':
+        buf_text(b, "\\r");
+        break;
+    case '\t':
+        buf_text(b, "\\t");
+        break;
+    default:
+        buf_printf(b, "\\u%04x", c);
+    }
+}
+
+static bool is_plain(unsigned char c, bool html)
+{
+    if (c < 0x20 || c >= 0x80 || c == '"' || c == '\\')
+        return false;
+    return !html || (c != '<' && c != '>' && c != '&');
+}
+
+/* Adds the code point at s.ptr[i], or U+FFFD for a byte that starts none; returns its length. */
+static size_t add_code_point(struct buf *b, struct str s, size_t i)
+{
+    struct str rest = { s.ptr + i, s.len - i };
+    char utf8[4];
+    size_t n;
+    uint32_t c = utf8_decode(rest, &n);
+
+    if (c == 0x2028 || c == 0x2029) /* line separators, which end a line in old JavaScript */
+        buf_printf(b, "\\u%04x", c);
+    else
+        buf_add(b, utf8, utf8_encode(c, utf8));
+    return n;
+}
+
+static void add_string(struct buf *b, struct str s, bool html)
+{
+    size_t plain = 0; /* start of the run of bytes that need nothing */
+
+    buf_u8(b, '"');
+    for (size_t i = 0; i < s.len;) {
+        unsigned char c = (unsigned char)s.ptr[i];
+
+        if (is_plain(c, html)) {
+            i++;
+            continue;
+        }
+        buf_add(b, s.ptr + plain, i - plain);
+        if (c < 0x80) {
+            escape(b, c);
+            i++;
+        } else {
+            i += add_code_point(b, s, i);
+        }
+        plain = i;
+    }
+    if (s.len > plain)
+        buf_add(b, s.ptr + plain, s.len - plain);
+    buf_u8(b, '"');
+}
+
+void json_string(struct buf *b, struct str s)
+{
+    add_string(b, s, false);
+}
+
+void json_text(struct buf *b, struct str s)
+{
+    add_string(b, s, true);
+}
+
+void json_labels(struct buf *b, struct labels ls)
+{
+    buf_u8(b, '{');
+    for (size_t i = 0; i < ls.n; i++) {
+        if (i)
+            buf_u8(b, ',');
+        json_string(b, ls.items[i].name);
+        buf_u8(b, ':');
+        json_string(b, ls.items[i].value);
+    }
+    buf_u8(b, '}');
+}
+
+/* Decimal digits of v, at least width of them. */
+static void add_digits(struct buf *b, uint64_t v, size_t width)
+{
+    char text[20];
+    size_t i = sizeof text;
+
+    while (v || sizeof text - i < width) {
+        text[--i] = (char)('0' + v % 10);
+        v /= 10;
+    }
+    buf_add(b, text + i, sizeof text - i);
+}
+
+void json_time(struct buf *b, int64_t t_ms)
+{
+    uint64_t abs = t_ms < 0 ? 0 - (uint64_t)t_ms : (uint64_t)t_ms;
+
+    if (t_ms < 0)
+        buf_u8(b, '-');
+    add_digits(b, abs / 1000, 1);
+    if (abs % 1000) {
+        buf_u8(b, '.');
+        add_digits(b, abs % 1000, 3);
+    }
+}
+
+void json_time_shortest(struct buf *b, int64_t t_ms)
+{
+    number_print(b, (double)t_ms / 1000, NUMBER_JSON);
+}
+
+static void add_number(struct buf *b, double v, enum number_form form)
+{
+    buf_u8(b, '"');
+    number_print(b, v, form);
+    buf_u8(b, '"');
+}
+
+void json_value(struct buf *b, double v)
+{
+    add_number(b, v, NUMBER_JSON);
+}
+
+void json_scalar(struct buf *b, double v)
+{
+    add_number(b, v, NUMBER_PLAIN);
+}

@@ -1,0 +1,32 @@
+/* json.h -- writing JSON (RFC 8259) the way Prometheus' HTTP API does.
+ *
+ * A buffer that could not grow sets failed and ignores the rest (base/bytes.h): check it once, at
+ * the end.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "storage/labels.h"
+
+/* "s" in quotes. Bytes that are not UTF-8 become U+FFFD, one for each. */
+void json_string(struct buf *b, struct str s);
+
+/* The same with <, > and & as \u003c, \u003e and \u0026: for error and warning texts. */
+void json_text(struct buf *b, struct str s);
+
+/* {"name":"value",...} in the order of ls. */
+void json_labels(struct buf *b, struct labels ls);
+
+/* A sample's time in seconds: an integer, or with exactly three digits: 1435781451.781. */
+void json_time(struct buf *b, int64_t t_ms);
+
+/* The time of a scalar or string: the shortest decimal of t_ms / 1000. */
+void json_time_shortest(struct buf *b, int64_t t_ms);
+
+/* A sample value, a string in quotes: "1e-07", "NaN", "+Inf". */
+void json_value(struct buf *b, double v);
+
+/* A scalar's value: in quotes and never with an exponent. */
+void json_scalar(struct buf *b, double v);
