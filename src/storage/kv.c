@@ -1,0 +1,449 @@
+/* kv.c
+ *
+ * MDB_NOTLS: a read transaction belongs to its owner, not to a thread. MDB_NORDAHEAD: packs are
+ * read in no order, and the file may be larger than memory. Never MDB_WRITEMAP (a full disk becomes
+ * SIGBUS), MDB_NOSYNC or MDB_NOMETASYNC (lose acknowledged commits), nor MDB_DUPSORT (the part of
+ * LMDB where the bugs were).
+ */
+#include "storage/kv.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <lmdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fs.h"
+
+#include "base/banned.h"
+
+enum { FREE_TABLE = 0 }; /* LMDB's own table of free pages; mdb_stat -f reads it the same way */
+
+struct kv {
+    MDB_env *env;
+    char *path;
+    size_t map_bytes, page_bytes;
+    MDB_dbi *tables;
+    size_t n_tables;
+};
+
+struct kv_txn {
+    struct kv *kv;
+    MDB_txn *mdb;
+};
+
+/* ---- errors ---- */
+
+static const struct {
+    int mdb;
+    enum errc code;
+    const char *text;
+} errors[] = {
+    { ENOENT, ERR_NOT_FOUND, "no such file" },
+    { ENOMEM, ERR_NOMEM, "out of memory" },
+    { ENOSPC, ERR_UNAVAILABLE, "no space left on the device" },
+    { EDQUOT, ERR_UNAVAILABLE, "the disk quota is used up" },
+    { EFBIG, ERR_UNAVAILABLE, "the file has reached the largest size allowed" },
+    { MDB_MAP_FULL, ERR_FULL, "the file has reached its reserved map size" },
+    { MDB_TXN_FULL, ERR_FULL, "the transaction changes too many pages" },
+    { MDB_READERS_FULL, ERR_UNAVAILABLE, "too many transactions are reading it" },
+    { MDB_KEYEXIST, ERR_CONFLICT, "the key is not above all others" },
+    { MDB_INVALID, ERR_CORRUPT, "not an LMDB file, or its header is damaged" },
+    { MDB_VERSION_MISMATCH, ERR_CORRUPT, "not an LMDB file of this version" },
+    { MDB_CORRUPTED, ERR_CORRUPT, "a page is damaged" },
+    { MDB_PAGE_NOTFOUND, ERR_CORRUPT, "a page is missing" },
+    { MDB_CURSOR_FULL, ERR_CORRUPT, "the tree of pages is damaged" },
+    { MDB_INCOMPATIBLE, ERR_CORRUPT, "a table is of another kind" },
+    { MDB_PANIC, ERR_IO, "a write has failed before: it must be opened again" },
+};
+
+static enum errc fail(struct err *err, const char *path, const char *what, int mdb)
+{
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++)
+        if (errors[i].mdb == mdb)
+            return err_set(err, errors[i].code, 0, "%s %s: %s", what, path, errors[i].text);
+    return err_set(err, ERR_IO, 0, "%s %s: %s", what, path, mdb_strerror(mdb));
+}
+
+static enum errc lookup_failed(const struct kv *kv, int mdb, struct err *err)
+{
+    return mdb == MDB_NOTFOUND ? ERR_NOT_FOUND : fail(err, kv->path, "read", mdb);
+}
+
+/* ---- opening ---- */
+
+static MDB_val to_val(struct bytes b)
+{
+    return (MDB_val){ b.len, (void *)(uintptr_t)b.ptr };
+}
+
+static enum errc open_tables(struct kv *kv, const struct kv_options *o, struct err *err)
+{
+    MDB_txn *txn = NULL;
+    int mdb = mdb_txn_begin(kv->env, NULL, o->create ? 0 : MDB_RDONLY, &txn);
+
+    if (mdb)
+        return fail(err, kv->path, "open", mdb);
+    for (size_t i = 0; i < o->n_tables; i++) {
+        mdb = mdb_dbi_open(txn, o->tables[i], o->create ? MDB_CREATE : 0, &kv->tables[i]);
+        if (mdb) {
+            mdb_txn_abort(txn);
+            if (mdb == MDB_NOTFOUND)
+                return err_set(err, ERR_CORRUPT, 0, "open %s: it has no table \"%s\"", kv->path,
+                               o->tables[i]);
+            return fail(err, kv->path, "open", mdb);
+        }
+    }
+    mdb = mdb_txn_commit(txn);
+    return mdb ? fail(err, kv->path, "open", mdb) : OK;
+}
+
+/* Whether all pages first..last are on the list of free pages. Each of its values is a count and as
+ * many page numbers. */
+static bool pages_are_free(MDB_env *env, size_t first, size_t last)
+{
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    size_t found = 0;
+
+    if (mdb_txn_begin(env, NULL, MDB_RDONLY, &txn))
+        return false;
+    if (mdb_cursor_open(txn, FREE_TABLE, &cursor) == 0) {
+        while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+            const uint8_t *p = value.mv_data;
+            size_t n = value.mv_size >= sizeof n ? load_u64le(p) : 0;
+
+            for (size_t i = 1; i <= n && i < value.mv_size / sizeof n; i++) {
+                size_t page = load_u64le(p + i * sizeof n);
+
+                found += page >= first && page <= last;
+            }
+        }
+        mdb_cursor_close(cursor);
+    }
+    mdb_txn_abort(txn);
+    return found == last - first + 1;
+}
+
+/* A file that is too short would be SIGBUS on a later read. But a sound one may lack its last
+ * pages: LMDB does not write a page that was taken and given back within one transaction. So the
+ * file is extended, which makes reading the free list safe, and cut again unless it lacked free
+ * pages only. */
+static enum errc check_size(struct kv *kv, struct err *err)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    struct stat file;
+    mdb_filehandle_t fd;
+
+    if (mdb_env_info(kv->env, &info) || mdb_env_stat(kv->env, &stat) || mdb_env_get_fd(kv->env, &fd)
+        || fstat(fd, &file) != 0)
+        return fail(err, kv->path, "open", EIO);
+    kv->page_bytes = stat.ms_psize;
+
+    uint64_t have = (uint64_t)file.st_size;
+    uint64_t need = ((uint64_t)info.me_last_pgno + 1) * stat.ms_psize;
+
+    if (have >= need)
+        return OK;
+    if (ftruncate(fd, (off_t)need) != 0)
+        return fail(err, kv->path, "extend", errno);
+    if (pages_are_free(kv->env, (size_t)(have / stat.ms_psize), info.me_last_pgno))
+        return OK;
+    if (ftruncate(fd, (off_t)have) != 0)
+        return fail(err, kv->path, "cut", errno);
+    return err_set(err, ERR_CORRUPT, 0,
+                   "open %s: it has %llu bytes but its header tells of %llu: it was truncated; "
+                   "restore it from a backup",
+                   kv->path, (unsigned long long)have, (unsigned long long)need);
+}
+
+static enum errc open_existing(const struct kv_options *o, struct kv **out, struct err *err)
+{
+    struct kv *kv = calloc(1, sizeof *kv);
+    enum errc rc = ERR_NOMEM;
+    int mdb = ENOMEM;
+
+    if (!kv || !(kv->path = strdup(o->path))
+        || !(kv->tables = calloc(o->n_tables, sizeof *kv->tables))
+        || (mdb = mdb_env_create(&kv->env)) || (mdb = mdb_env_set_mapsize(kv->env, o->map_bytes))
+        || (mdb = mdb_env_set_maxdbs(kv->env, (MDB_dbi)o->n_tables))
+        || (mdb = mdb_env_set_maxreaders(kv->env, KV_MAX_READERS))
+        || (mdb = mdb_env_open(kv->env, o->path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD, 0640))) {
+        rc = fail(err, o->path, "open", mdb);
+        goto done;
+    }
+    kv->map_bytes = o->map_bytes;
+    kv->n_tables = o->n_tables;
+    rc = check_size(kv, err);
+    if (rc == OK)
+        rc = open_tables(kv, o, err);
+    if (rc != OK)
+        goto done;
+    *out = kv;
+    kv = NULL;
+done:
+    kv_close(kv);
+    return rc;
+}
+
+/* The folder that path lies in. */
+static enum errc sync_parent(const char *path, struct err *err)
+{
+    char dir[PATH_MAX] = ".";
+    const char *slash = strrchr(path, '/');
+
+    if (slash)
+        snprintf(dir, sizeof dir, "%.*s", slash == path ? 1 : (int)(slash - path), path);
+    return fs_sync_dir(dir, err);
+}
+
+static enum errc remove_files(const char *path, struct err *err)
+{
+    char lock[PATH_MAX];
+    enum errc rc = fs_remove(path, err);
+
+    if (rc != OK)
+        return rc;
+    if (snprintf(lock, sizeof lock, "%s-lock", path) >= (int)sizeof lock)
+        return err_set(err, ERR_BAD_CONFIG, 0, "path too long: %s", path);
+    return fs_remove(lock, err);
+}
+
+/* LMDB writes the first pages of a file in several steps: they happen under another name. */
+static enum errc create(const struct kv_options *o, struct err *err)
+{
+    char temp[PATH_MAX];
+    struct kv_options under_temp = *o;
+    struct kv *kv = NULL;
+    enum errc rc;
+
+    if (snprintf(temp, sizeof temp, "%s.tmp", o->path) >= (int)sizeof temp - 8)
+        return err_set(err, ERR_BAD_CONFIG, 0, "path too long: %s", o->path);
+    under_temp.path = temp;
+    rc = remove_files(temp, err);
+    if (rc == OK)
+        rc = open_existing(&under_temp, &kv, err);
+    if (rc == OK && mdb_env_sync(kv->env, 1) != 0)
+        rc = fail(err, temp, "sync", errno);
+    kv_close(kv);
+    if (rc == OK && rename(temp, o->path) != 0)
+        rc = fail(err, temp, "rename", errno);
+    if (rc != OK) {
+        (void)!remove_files(temp, NULL); /* the first error is the one to tell */
+        return rc;
+    }
+    rc = remove_files(temp, err); /* the lock file is left under that name */
+    return rc == OK ? sync_parent(o->path, err) : rc;
+}
+
+enum errc kv_open(const struct kv_options *o, struct kv **out, struct err *err)
+{
+    struct stat file;
+
+    ASSERT(o->n_tables > 0);
+    if (stat(o->path, &file) == 0) {
+        if (file.st_size == 0)
+            return err_set(err, ERR_CORRUPT, 0, "open %s: the file is empty", o->path);
+    } else if (errno != ENOENT || !o->create) {
+        return fail(err, o->path, "open", errno);
+    } else {
+        enum errc rc = create(o, err);
+
+        if (rc != OK)
+            return rc;
+    }
+    return open_existing(o, out, err);
+}
+
+void kv_close(struct kv *kv)
+{
+    if (!kv)
+        return;
+    if (kv->env)
+        mdb_env_close(kv->env);
+    free(kv->tables);
+    free(kv->path);
+    free(kv);
+}
+
+enum errc kv_remove(const char *path, struct err *err)
+{
+    enum errc rc = remove_files(path, err);
+
+    return rc == OK ? sync_parent(path, err) : rc;
+}
+
+const char *kv_path(const struct kv *kv)
+{
+    return kv->path;
+}
+
+uint64_t kv_file_bytes(const struct kv *kv)
+{
+    return fs_size(kv->path);
+}
+
+/* ---- transactions ---- */
+
+static enum errc begin(struct kv *kv, unsigned flags, struct kv_txn **out, struct err *err)
+{
+    struct kv_txn *t = malloc(sizeof *t);
+    int mdb = t ? mdb_txn_begin(kv->env, NULL, flags, &t->mdb) : ENOMEM;
+
+    if (mdb) {
+        free(t);
+        return fail(err, kv->path, "begin a transaction on", mdb);
+    }
+    t->kv = kv;
+    *out = t;
+    return OK;
+}
+
+enum errc kv_begin_read(struct kv *kv, struct kv_txn **out, struct err *err)
+{
+    return begin(kv, MDB_RDONLY, out, err);
+}
+
+enum errc kv_begin_write(struct kv *kv, struct kv_txn **out, struct err *err)
+{
+    return begin(kv, 0, out, err);
+}
+
+enum errc kv_commit(struct kv_txn *t, struct err *err)
+{
+    struct kv *kv = t->kv;
+    int mdb = mdb_txn_commit(t->mdb);
+
+    free(t);
+    return mdb ? fail(err, kv->path, "commit to", mdb) : OK;
+}
+
+void kv_abort(struct kv_txn *t)
+{
+    if (!t)
+        return;
+    mdb_txn_abort(t->mdb);
+    free(t);
+}
+
+/* ---- entries ---- */
+
+/* Takes over what LMDB found. A small value lies within a page. A large one has its own pages, of
+ * which the first starts with a header: page number u64, two unused bytes, flags u16, number of
+ * pages u32. A length that fits neither is a damaged node, and believing it would mean reading past
+ * the file. */
+static enum errc take_value(const struct kv *kv, MDB_val v, struct bytes *value, struct err *err)
+{
+    enum { HEADER = 16, AT_PAGES = 12 };
+    size_t offset = (uintptr_t)v.mv_data % kv->page_bytes;
+
+    *value = (struct bytes){ v.mv_data, v.mv_size };
+    if (offset + v.mv_size <= kv->page_bytes)
+        return OK;
+    if (offset == HEADER) {
+        uint64_t n_pages = load_u32le(value->ptr - HEADER + AT_PAGES);
+
+        if (n_pages <= kv->map_bytes / kv->page_bytes
+            && v.mv_size <= n_pages * kv->page_bytes - HEADER)
+            return OK;
+    }
+    return fail(err, kv->path, "read", MDB_CORRUPTED);
+}
+
+enum errc kv_get(struct kv_txn *t, unsigned table, struct bytes key, struct bytes *value,
+                 struct err *err)
+{
+    MDB_val k = to_val(key), v;
+    int mdb;
+
+    ASSERT(table < t->kv->n_tables);
+    mdb = mdb_get(t->mdb, t->kv->tables[table], &k, &v);
+    return mdb ? lookup_failed(t->kv, mdb, err) : take_value(t->kv, v, value, err);
+}
+
+static int put(struct kv_txn *t, unsigned table, MDB_val k, MDB_val v, unsigned flags)
+{
+    ASSERT(table < t->kv->n_tables && k.mv_size > 0 && k.mv_size <= KV_MAX_KEY);
+    return mdb_put(t->mdb, t->kv->tables[table], &k, &v, flags);
+}
+
+enum errc kv_put(struct kv_txn *t, unsigned table, struct bytes key, struct bytes value,
+                 struct err *err)
+{
+    int mdb = put(t, table, to_val(key), to_val(value), 0);
+
+    return mdb ? fail(err, t->kv->path, "write to", mdb) : OK;
+}
+
+enum errc kv_append(struct kv_txn *t, unsigned table, struct bytes key, struct bytes value,
+                    struct err *err)
+{
+    int mdb = put(t, table, to_val(key), to_val(value), MDB_APPEND);
+
+    return mdb ? fail(err, t->kv->path, "append to", mdb) : OK;
+}
+
+/* ---- cursors ---- */
+
+enum errc kv_cursor_open(struct kv_txn *t, unsigned table, struct kv_cursor *c, struct err *err)
+{
+    MDB_cursor *cursor;
+    int mdb;
+
+    ASSERT(table < t->kv->n_tables);
+    mdb = mdb_cursor_open(t->mdb, t->kv->tables[table], &cursor);
+    if (mdb)
+        return fail(err, t->kv->path, "read", mdb);
+    *c = (struct kv_cursor){ .txn = t, .mdb = cursor };
+    return OK;
+}
+
+void kv_cursor_close(struct kv_cursor *c)
+{
+    if (c->mdb)
+        mdb_cursor_close(c->mdb);
+    *c = (struct kv_cursor){ 0 };
+}
+
+static enum errc move(struct kv_cursor *c, struct bytes key, MDB_cursor_op op, struct err *err)
+{
+    MDB_val k = to_val(key), v;
+    int mdb = mdb_cursor_get(c->mdb, &k, &v, op);
+
+    if (mdb)
+        return lookup_failed(c->txn->kv, mdb, err);
+    c->key = (struct bytes){ k.mv_data, k.mv_size };
+    return take_value(c->txn->kv, v, &c->value, err);
+}
+
+enum errc kv_seek(struct kv_cursor *c, struct bytes key, struct err *err)
+{
+    return move(c, key, MDB_SET_RANGE, err);
+}
+
+enum errc kv_next(struct kv_cursor *c, struct err *err)
+{
+    return move(c, (struct bytes){ 0 }, MDB_NEXT, err);
+}
+
+enum errc kv_prev(struct kv_cursor *c, struct err *err)
+{
+    return move(c, (struct bytes){ 0 }, MDB_PREV, err);
+}
+
+enum errc kv_last(struct kv_cursor *c, struct err *err)
+{
+    return move(c, (struct bytes){ 0 }, MDB_LAST, err);
+}
+
+enum errc kv_delete_at(struct kv_cursor *c, struct err *err)
+{
+    int mdb = mdb_cursor_del(c->mdb, 0);
+
+    return mdb ? fail(err, c->txn->kv->path, "delete from", mdb) : OK;
+}

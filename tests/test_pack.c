@@ -1,0 +1,393 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "base/fs.h"
+#include "base/hash.h"
+#include "storage/pack.h"
+
+#include "base/banned.h"
+
+enum { T0 = 1700000000, MAX_N = PACK_MAX_SAMPLES };
+
+/* The samples of one series: n at T0 + offset + i * step. */
+static void fill(struct column *c, size_t n, int64_t first_ms, int64_t step_ms, double first_v)
+{
+    c->n = 0;
+    for (size_t i = 0; i < n; i++)
+        assert_true(column_add(c, first_ms + (int64_t)i * step_ms, first_v + (double)i));
+}
+
+static enum errc add(struct pack_writer *w, uint32_t id, const struct column *c)
+{
+    return pack_writer_add(w, id, (struct pack_times){ c->t_ms, c->n },
+                           (struct pack_values){ PACK_FLOAT, c->v });
+}
+
+static struct bytes must_finish(struct pack_writer *w)
+{
+    struct bytes data = { 0 };
+
+    assert_int_equal(pack_writer_finish(w, &data), OK);
+    return data;
+}
+
+static struct pack must_parse(struct bytes data)
+{
+    struct pack p;
+
+    assert_int_equal(pack_open(data, false, &p, NULL), OK);
+    return p;
+}
+
+static void assert_same_samples(const struct column *got, const struct column *want)
+{
+    assert_int_equal(got->n, want->n);
+    assert_memory_equal(got->t_ms, want->t_ms, want->n * sizeof *want->t_ms);
+    assert_memory_equal(got->v, want->v, want->n * sizeof *want->v);
+}
+
+static void round_trip(const struct column *c)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct column got = { 0 };
+
+    assert_non_null(w);
+    assert_int_equal(add(w, 7, c), OK);
+    struct pack p = must_parse(must_finish(w));
+    struct pack_chunk chunk = pack_chunk(&p, 0);
+
+    assert_int_equal(p.n_chunks, 1);
+    assert_int_equal(chunk.id, 7);
+    assert_int_equal(chunk.min_t_ms, c->t_ms[0]);
+    assert_int_equal(chunk.max_t_ms, c->t_ms[c->n - 1]);
+    assert_int_equal(pack_read(&p, &chunk, &got, NULL), OK);
+    assert_same_samples(&got, c);
+    column_free(&got);
+    pack_writer_free(w);
+}
+
+static void any_times_survive(void **state)
+{
+    static const struct {
+        int64_t t_ms[4];
+        size_t n;
+    } cases[] = {
+        { { 0 }, 1 },
+        { { -1 }, 1 },
+        { { INT64_MIN }, 1 },
+        { { INT64_MAX }, 1 },
+        { { INT64_MIN, INT64_MAX }, 2 },
+        { { INT64_MIN, -1, 0, INT64_MAX }, 4 },
+        { { INT64_MIN, INT64_MIN + 1, INT64_MAX - 1, INT64_MAX }, 4 },
+        { { 1700000000000, 1700000015000, 1700000030001, 1700000044999 }, 4 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct column c = { 0 };
+
+        for (size_t j = 0; j < cases[i].n; j++)
+            assert_true(column_add(&c, cases[i].t_ms[j], (double)j));
+        round_trip(&c);
+        column_free(&c);
+    }
+}
+
+static void every_bit_of_a_value_survives(void **state)
+{
+    static const uint64_t bits[] = {
+        STALE_NAN_BITS,      QUIET_NAN_BITS, 0x7ff0000000000001u, /* a signalling NaN */
+        0xfff8dead0000beefu, /* a negative NaN with a payload */
+        0x8000000000000000u, /* -0.0 */
+        0x7ff0000000000000u, /* infinity */
+        0x0000000000000001u, /* the smallest denormal */
+    };
+    struct column c = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(bits); i++)
+        assert_true(column_add(&c, (int64_t)i, f64_from_bits(bits[i])));
+    round_trip(&c);
+    column_free(&c);
+}
+
+static void the_largest_chunk_survives(void **state)
+{
+    struct column c = { 0 };
+
+    (void)state;
+    fill(&c, MAX_N, T0, 15000, 0);
+    round_trip(&c);
+    column_free(&c);
+}
+
+static void chunks_are_found_by_series_in_time_order(void **state)
+{
+    static const struct {
+        uint32_t id;
+        int64_t t_ms;
+    } added[] = { { 9, 100 }, { 3, 100 }, { 9, 300 }, { 9, 200 }, { 4, 100 } };
+    static const uint32_t absent[] = { 0, 1, 5, 10, UINT32_MAX };
+    struct pack_writer *w = pack_writer_new();
+    struct column c = { 0 };
+
+    (void)state;
+    assert_non_null(w);
+    for (size_t i = 0; i < ARRAY_LEN(added); i++) {
+        fill(&c, 2, added[i].t_ms, 10, 0);
+        assert_int_equal(add(w, added[i].id, &c), OK);
+    }
+    assert_int_equal(pack_writer_count(w), ARRAY_LEN(added));
+    struct pack p = must_parse(must_finish(w));
+
+    assert_int_equal(pack_find(&p, 3), 0);
+    assert_int_equal(pack_find(&p, 4), 1);
+    assert_int_equal(pack_find(&p, 9), 2);
+    for (size_t i = 2; i < 5; i++)
+        assert_int_equal(pack_chunk(&p, i).min_t_ms, 100 * ((int64_t)i - 1));
+    for (size_t i = 0; i < ARRAY_LEN(absent); i++)
+        assert_int_equal(pack_find(&p, absent[i]), p.n_chunks);
+    column_free(&c);
+    pack_writer_free(w);
+}
+
+static void equal_times_are_stored_once(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct column c = { 0 };
+    size_t bytes[2];
+
+    (void)state;
+    assert_non_null(w);
+    for (int64_t shift = 0; shift < 2; shift++) {
+        for (uint32_t id = 1; id <= 10; id++) {
+            fill(&c, 100, T0 + shift * id, 15000, id);
+            assert_int_equal(add(w, id, &c), OK);
+        }
+        struct pack p = must_parse(must_finish(w));
+        struct column got = { 0 };
+        struct pack_chunk last = pack_chunk(&p, 9);
+
+        assert_int_equal(pack_read(&p, &last, &got, NULL), OK);
+        assert_same_samples(&got, &c);
+        column_free(&got);
+        bytes[shift] = p.data.len;
+    }
+    assert_true(bytes[1] - bytes[0] >= 9 * 100);
+    column_free(&c);
+    pack_writer_free(w);
+}
+
+static void a_pack_is_full_at_its_target_size(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct column c = { 0 };
+    uint32_t n = 0;
+
+    (void)state;
+    assert_non_null(w);
+    fill(&c, 50, T0, 15000, 0);
+    while (add(w, n + 1, &c) == OK)
+        n++;
+    assert_int_equal(pack_writer_count(w), n);
+    struct pack p = must_parse(must_finish(w));
+
+    assert_true(p.data.len <= PACK_TARGET_BYTES);
+    assert_true(p.data.len > PACK_TARGET_BYTES - 500);
+    assert_int_equal(p.n_chunks, n);
+    assert_int_equal(add(w, 1, &c), OK); /* a new pack has begun */
+    column_free(&c);
+    pack_writer_free(w);
+}
+
+static void histograms_are_refused_for_now(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    const int64_t t_ms = T0;
+    const double v = 1;
+
+    (void)state;
+    assert_non_null(w);
+    assert_int_equal(pack_writer_add(w, 1, (struct pack_times){ &t_ms, 1 },
+                                     (struct pack_values){ PACK_INT_HISTOGRAM, &v }),
+                     ERR_UNSUPPORTED);
+    assert_int_equal(pack_writer_count(w), 0);
+    pack_writer_free(w);
+}
+
+/* Three series, of which the first two share their times. */
+static struct bytes make_example(struct pack_writer *w)
+{
+    static const double values[] = { 1, -0.0, 0.1 };
+    struct column c = { 0 };
+
+    for (uint32_t id = 1; id <= 3; id++) {
+        c.n = 0;
+        for (size_t i = 0; i < ARRAY_LEN(values); i++)
+            assert_true(column_add(&c, 1700000000000 + (int64_t)i * (id < 3 ? 15000 : 10000),
+                                   values[i] * id));
+        if (id == 2)
+            c.v[2] = stale_nan();
+        assert_int_equal(add(w, id, &c), OK);
+    }
+    column_free(&c);
+    return must_finish(w);
+}
+
+static void the_format_is_pinned(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct buf golden = { 0 };
+    struct column got = { 0 };
+
+    (void)state;
+    assert_non_null(w);
+    struct bytes data = make_example(w);
+
+    assert_int_equal(fs_read_file(TEST_DIR "/golden/pack_v1.bin", 1 << 20, &golden, NULL), OK);
+    assert_int_equal(data.len, golden.len);
+    assert_memory_equal(data.ptr, golden.ptr, golden.len);
+
+    struct pack p = must_parse(buf_as_bytes(&golden));
+    struct pack_chunk chunk = pack_chunk(&p, pack_find(&p, 2));
+
+    assert_int_equal(pack_read(&p, &chunk, &got, NULL), OK);
+    assert_int_equal(got.n, 3);
+    assert_int_equal(got.t_ms[2], 1700000030000);
+    assert_true(got.v[0] == 2 && f64_bits(got.v[1]) == 0x8000000000000000u && is_stale(got.v[2]));
+    column_free(&got);
+    buf_free(&golden);
+    pack_writer_free(w);
+}
+
+/* What reading a whole pack gives: series that are refused, and that none is wrong. */
+static unsigned refused_series(struct bytes data, struct column want[3])
+{
+    struct pack p;
+    unsigned refused = 0;
+
+    if (pack_open(data, false, &p, NULL) != OK)
+        return 7;
+    for (uint32_t id = 1; id <= 3; id++) {
+        struct column got = { 0 };
+        size_t at = pack_find(&p, id);
+
+        assert_true(at < p.n_chunks);
+        struct pack_chunk chunk = pack_chunk(&p, at);
+        enum errc rc = pack_read(&p, &chunk, &got, NULL);
+
+        if (rc == OK)
+            assert_same_samples(&got, &want[id - 1]);
+        else
+            refused |= 1u << (id - 1);
+        column_free(&got);
+    }
+    return refused;
+}
+
+static void each_flipped_bit_refuses_only_the_series_it_touches(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct column want[3] = { 0 };
+    unsigned seen[8] = { 0 };
+
+    (void)state;
+    assert_non_null(w);
+    struct bytes data = make_example(w);
+    uint8_t *copy = malloc(data.len);
+    struct pack p = must_parse(data);
+
+    assert_non_null(copy);
+    for (size_t i = 0; i < 3; i++) {
+        struct pack_chunk chunk = pack_chunk(&p, i);
+
+        assert_int_equal(pack_read(&p, &chunk, &want[i], NULL), OK);
+    }
+    memcpy(copy, data.ptr, data.len);
+    for (size_t bit = 0; bit < data.len * 8; bit++) {
+        copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        unsigned refused = refused_series((struct bytes){ copy, data.len }, want);
+
+        assert_true(refused != 0);
+        seen[refused]++;
+        copy[bit / 8] ^= (uint8_t)(1 << bit % 8);
+    }
+    /* values of one series; the times of the third; the shared times of the first two */
+    assert_true(seen[1] > 0 && seen[2] > 0 && seen[4] > 0 && seen[3] > 0);
+    assert_int_equal(seen[5] + seen[6], 0);
+    assert_int_equal(seen[7], (24 + 3 * 40) * 8); /* header and directory: all */
+    for (size_t i = 0; i < 3; i++)
+        column_free(&want[i]);
+    free(copy);
+    pack_writer_free(w);
+}
+
+static void a_cut_pack_is_refused(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct pack p;
+
+    (void)state;
+    assert_non_null(w);
+    struct bytes data = make_example(w);
+
+    for (size_t n = 0; n < data.len; n++) {
+        uint8_t *copy = malloc(n + 1); /* of its own, so that sanitizers see reads past it */
+
+        assert_non_null(copy);
+        memcpy(copy, data.ptr, n);
+        assert_int_equal(pack_open((struct bytes){ copy, n }, false, &p, NULL), ERR_CORRUPT);
+        free(copy);
+    }
+    pack_writer_free(w);
+}
+
+static void newer_formats_are_told_from_damage(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct column out = { 0 };
+    struct pack p;
+
+    (void)state;
+    assert_non_null(w);
+    struct bytes data = make_example(w);
+    uint8_t *bytes = (uint8_t *)(uintptr_t)data.ptr;
+    struct pack_chunk chunk;
+
+    p = must_parse(data);
+    chunk = pack_chunk(&p, 0);
+    bytes[chunk.at_values + 8] = 77; /* the codec */
+    store_u32le(bytes + chunk.at_values, crc32c(0, bytes + chunk.at_values + 4,
+                                                8 + load_u32le(bytes + chunk.at_values + 4)));
+    assert_int_equal(pack_read(&p, &chunk, &out, NULL), ERR_UNSUPPORTED);
+    assert_int_equal(out.n, 0);
+    bytes[4] = 2; /* the version */
+    assert_int_equal(pack_open(data, false, &p, NULL), ERR_UNSUPPORTED);
+    column_free(&out);
+    pack_writer_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(any_times_survive),
+        cmocka_unit_test(every_bit_of_a_value_survives),
+        cmocka_unit_test(the_largest_chunk_survives),
+        cmocka_unit_test(chunks_are_found_by_series_in_time_order),
+        cmocka_unit_test(equal_times_are_stored_once),
+        cmocka_unit_test(a_pack_is_full_at_its_target_size),
+        cmocka_unit_test(histograms_are_refused_for_now),
+        cmocka_unit_test(the_format_is_pinned),
+        cmocka_unit_test(each_flipped_bit_refuses_only_the_series_it_touches),
+        cmocka_unit_test(a_cut_pack_is_refused),
+        cmocka_unit_test(newer_formats_are_told_from_damage),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
