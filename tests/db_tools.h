@@ -1,0 +1,32 @@
+/* db_tools.h -- what tests of the store share: temporary folders, small batches, reading back. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "storage/db.h"
+
+/* A fresh folder under $TMPDIR or /tmp; free the path with temp_dir_remove(), which removes the
+ * folder and its files. */
+char *temp_dir_new(void);
+void temp_dir_remove(char *dir);
+
+/* A clock that a test sets. */
+struct fake_clock {
+    struct clock clock;
+    int64_t wall_ms, mono_ns;
+};
+void fake_clock_init(struct fake_clock *c, int64_t wall_ms);
+
+/* Options for tests: small maps, a retention of 200 years. */
+struct db_options test_db_options(const char *dir);
+
+/* Appends samples of one series, "name a=x b=y"; false when the store said no. res may be NULL. */
+bool append_series(struct db *db, const char *series, const struct sample *samples, size_t n,
+                   struct write_result *res);
+
+/* The samples of the series that exactly matches "name a=x b=y"; n = 0 when there is none. Free
+ * with column_free(). */
+struct column read_series(struct db *db, const char *series, int64_t min_t_ms, int64_t max_t_ms);

@@ -1,0 +1,164 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "storage/head.h"
+
+static uint32_t resolve(struct head *h, const char *instance)
+{
+    struct label items[2] = { { METRIC_NAME, { "up", 2 } },
+                              { { "instance", 8 }, str_from(instance) } };
+    struct labels ls = { items, 2 };
+    uint32_t ref;
+
+    assert_int_equal(head_resolve(h, &ls, 1, &ref, NULL), OK);
+    return ref;
+}
+
+static void a_label_set_has_one_ref(void **state)
+{
+    struct head *h = head_new();
+    uint32_t a = resolve(h, "a"), b = resolve(h, "b");
+
+    (void)state;
+    assert_int_not_equal(a, b);
+    assert_int_equal(resolve(h, "a"), a);
+    assert_int_equal(resolve(h, "b"), b);
+    head_free(h);
+}
+
+static void the_same_new_series_twice_in_a_request_is_one(void **state)
+{
+    struct head *h = head_new();
+    struct label items[1] = { { METRIC_NAME, { "up", 2 } } };
+    struct labels sets[3] = { { items, 1 }, { NULL, 0 }, { items, 1 } };
+    uint32_t refs[3];
+
+    (void)state;
+    assert_int_equal(head_resolve(h, sets, 3, refs, NULL), OK);
+    assert_int_equal(refs[0], refs[2]);
+    assert_int_equal(refs[1], HEAD_NO_SERIES);
+    head_free(h);
+}
+
+static void repeats_are_told_from_duplicates(void **state)
+{
+    struct head *h = head_new();
+    uint32_t ref = resolve(h, "a");
+    static const struct {
+        struct sample s;
+        enum append_result expected;
+    } cases[] = {
+        { { 10, 1 }, APPEND_STORED },     { { 10, 1 }, APPEND_REPEAT },
+        { { 10, 2 }, APPEND_DUPLICATE },  { { 20, 2 }, APPEND_STORED },
+        { { 15, 3 }, APPEND_STORED },     { { 15, 3 }, APPEND_REPEAT },
+        { { 15, 4 }, APPEND_DUPLICATE },  { { 10, 1 }, APPEND_REPEAT },
+        { { 10, -1 }, APPEND_DUPLICATE },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(head_append(h, ref, cases[i].s), cases[i].expected);
+    head_free(h);
+}
+
+static void freezing_keeps_every_sample_readable_once(void **state)
+{
+    struct head *h = head_new();
+    uint32_t ref = resolve(h, "a");
+    struct column c = { 0 };
+    bool overlaps = false;
+
+    (void)state;
+    assert_int_equal(head_append(h, ref, (struct sample){ 10, 1 }), APPEND_STORED);
+    head_freeze(h, 5);
+    assert_int_equal(head_append(h, ref, (struct sample){ 10, 1 }), APPEND_REPEAT);
+    assert_int_equal(head_append(h, ref, (struct sample){ 20, 2 }), APPEND_STORED);
+    assert_int_equal(head_read(h, ref, 0, 100, 4, &c, &overlaps), OK);
+    assert_int_equal(c.n, 2);
+    c.n = 0;
+    assert_int_equal(head_read(h, ref, 0, 100, 5, &c, &overlaps),
+                     OK); /* flush 5 is read from disk */
+    assert_int_equal(c.n, 1);
+    assert_false(overlaps);
+    head_drop_frozen(h);
+    c.n = 0;
+    assert_int_equal(head_read(h, ref, 0, 100, 4, &c, &overlaps), OK);
+    assert_int_equal(c.n, 1);
+    column_free(&c);
+    head_free(h);
+}
+
+static void frozen_series_come_sorted_by_labels(void **state)
+{
+    struct head *h = head_new();
+    struct arena *a = arena_new(0);
+    struct labels last = { 0 };
+    uint32_t *refs;
+    size_t n;
+
+    (void)state;
+    for (int i = 0; i < 300; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "i%d", i * 7919 % 300);
+        assert_int_equal(head_append(h, resolve(h, name), (struct sample){ 1, 1 }), APPEND_STORED);
+    }
+    head_freeze(h, 1);
+    assert_int_equal(head_frozen_series(h, &refs, &n), OK);
+    assert_int_equal(n, 300);
+    for (size_t i = 0; i < n; i++) {
+        struct labels ls;
+
+        assert_int_equal(head_labels(h, refs[i], a, &ls, NULL), OK);
+        assert_true(i == 0 || labels_cmp(last, ls) < 0);
+        last = ls;
+    }
+    free(refs);
+    arena_free(a);
+    head_free(h);
+}
+
+static void the_index_knows_each_pair(void **state)
+{
+    struct head *h = head_new();
+    struct arena *a = arena_new(0);
+    struct index_source x;
+    struct postings p;
+    uint32_t ref;
+
+    (void)state;
+    resolve(h, "a");
+    ref = resolve(h, "b");
+    head_lock_index(h);
+    x = head_index(h);
+    assert_int_equal(x.postings(x.ctx, STR("instance"), STR("b"), a, &p, NULL), OK);
+    assert_true(p.n == 1 && p.ids[0] == ref);
+    assert_int_equal(x.postings(x.ctx, STR("__name__"), STR("up"), a, &p, NULL), OK);
+    assert_int_equal(p.n, 2);
+    assert_int_equal(x.postings(x.ctx, STR("instance"), STR("up"), a, &p, NULL), OK);
+    assert_int_equal(p.n, 0);
+    head_unlock_index(h);
+    arena_free(a);
+    head_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_label_set_has_one_ref),
+        cmocka_unit_test(the_same_new_series_twice_in_a_request_is_one),
+        cmocka_unit_test(repeats_are_told_from_duplicates),
+        cmocka_unit_test(freezing_keeps_every_sample_readable_once),
+        cmocka_unit_test(frozen_series_come_sorted_by_labels),
+        cmocka_unit_test(the_index_knows_each_pair),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
