@@ -153,7 +153,7 @@ static bool wants_exponent(const struct decimal *d, double v, enum number_form f
     case NUMBER_JSON:
         return v < 1e-6 || v >= 1e21;
     case NUMBER_G:
-        return d->exp10 < -4 || d->exp10 >= 21;
+        return d->exp10 < -4 || d->exp10 >= 6;
     case NUMBER_E:
         return true;
     case NUMBER_PLAIN:

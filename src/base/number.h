@@ -13,7 +13,7 @@ enum number_form {
     NUMBER_JSON, /* plain for 1e-6 <= |v| < 1e21 and 0, else 1e-07, 1e+21: sample values in the HTTP
                     API */
     NUMBER_PLAIN, /* never an exponent: 0.0000001 */
-    NUMBER_G,     /* Go's %g / %v: exponent form below 1e-4 and from 1e21 */
+    NUMBER_G,     /* Go's %g / %v: exponent form below 1e-4 and from 1e6 */
     NUMBER_E      /* always an exponent: 1e+00 */
 };
 
