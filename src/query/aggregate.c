@@ -15,13 +15,12 @@
 #include "query/aggregate.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/arena.h"
 #include "base/number.h"
 #include "base/vec.h"
 #include "query/compensated.h"
-
-#include <stdlib.h>
 
 #include "base/banned.h"
 
@@ -181,8 +180,7 @@ static const struct fold folds[AGG_OP_COUNT] = {
 
 struct fold_group {
     double *columns[MAX_COLUMNS];
-    size_t last_step; /* the last one with a sample */
-    bool drop_name;   /* any sample at last_step had its name dropped */
+    struct name_loss name;
 };
 
 struct folding {
@@ -191,6 +189,7 @@ struct folding {
     struct grouping by;
     struct fold_group *groups; /* by number in by */
     size_t cap;
+    uint64_t held; /* samples counted as kept */
 };
 
 static enum errc add_fold_group(struct folding *f, struct err *err)
@@ -203,25 +202,15 @@ static enum errc add_fold_group(struct folding *f, struct err *err)
         return err_set(err, ERR_NOMEM, 0, "out of memory");
     g = &f->groups[f->by.n - 1];
     *g = (struct fold_group){ 0 };
-    if ((rc = query_hold(f->q, n, err)) != OK || (rc = values_new(f->q, &g->columns[0], err)) != OK)
+    if ((rc = query_hold(f->q, n, err)) != OK)
+        return rc;
+    f->held += n;
+    if ((rc = values_new(f->q, &g->columns[0], err)) != OK)
         return rc;
     for (size_t i = 1; i < f->fold->n_columns; i++)
         if (!(g->columns[i] = ARENA_NEW(f->q->arena, double, n)))
             return eval_arena_full(f->q, err);
     return OK;
-}
-
-/* The name of a group goes when it goes from a sample of the group's last step. */
-static void note_name(struct fold_group *g, const struct fseries *s, size_t n_steps)
-{
-    size_t last = n_steps - 1;
-
-    while (last > 0 && is_absent(s->v[last]))
-        last--;
-    if (last < g->last_step)
-        return;
-    g->drop_name = s->drop_name || (last == g->last_step && g->drop_name);
-    g->last_step = last;
 }
 
 static enum errc fold_series(void *ctx, struct fseries *s, struct err *err)
@@ -234,27 +223,25 @@ static enum errc fold_series(void *ctx, struct fseries *s, struct err *err)
     if (rc != OK || (f->by.n > n && (rc = add_fold_group(f, err)) != OK))
         return rc;
     f->fold->add(f->groups[id].columns, s->v, f->q->steps.n);
-    note_name(&f->groups[id], s, f->q->steps.n);
+    note_name_loss(&f->groups[id].name, s, f->q->steps.n);
     return OK;
 }
 
 static enum errc eval_fold(struct query *q, const struct node *n, sink *to, void *ctx,
                            struct err *err)
 {
-    struct folding f = { .q = q,
-                         .fold = &folds[n->aggregate.op],
-                         .by = aggregate_grouping(q, n) };
+    struct folding f = { .q = q, .fold = &folds[n->aggregate.op], .by = aggregate_grouping(q, n) };
     enum errc rc = eval_each(q, n->aggregate.expr, fold_series, &f, err);
 
     for (size_t i = 0; rc == OK && i < f.by.n; i++) {
         struct fold_group *g = &f.groups[i];
-        struct fseries s = { f.by.groups[i].labels, g->drop_name, g->columns[0] };
+        struct fseries s = { f.by.groups[i].labels, g->name.drop_name, g->columns[0] };
 
         if (f.fold->finish)
             f.fold->finish(g->columns, q->steps.n);
         rc = to(ctx, &s, err);
     }
-    query_release(q, f.by.n * q->steps.n);
+    query_release(q, f.held);
     grouping_free(&f.by);
     free(f.groups);
     return rc;
@@ -271,6 +258,18 @@ struct grouping aggregate_grouping(struct query *q, const struct node *n)
         .drop_name = n->aggregate.without,
     };
     return by;
+}
+
+void note_name_loss(struct name_loss *loss, const struct fseries *s, size_t n_steps)
+{
+    size_t last = n_steps - 1;
+
+    while (last > 0 && is_absent(s->v[last]))
+        last--;
+    if (last < loss->last_step)
+        return;
+    loss->drop_name = s->drop_name || (last == loss->last_step && loss->drop_name);
+    loss->last_step = last;
 }
 
 struct param_range param_range(const double *v, size_t n)

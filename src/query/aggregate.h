@@ -15,6 +15,15 @@
 /* Zeroed but for q and the labels of by (…) or without (…). Free it with grouping_free(). */
 struct grouping aggregate_grouping(struct query *q, const struct node *n);
 
+/* Whether a group's result loses its name: when any of its samples at the last step that has one
+ * has lost it. Zero-initialise it. */
+struct name_loss {
+    size_t last_step;
+    bool drop_name;
+};
+
+void note_name_loss(struct name_loss *loss, const struct fseries *s, size_t n_steps);
+
 /* The extremes of a parameter over all steps, NaN left out. */
 struct param_range {
     double min, max; /* of no number: +Inf, -Inf */

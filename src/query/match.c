@@ -299,8 +299,8 @@ static enum errc pair_with(struct match *m, const struct fseries *s, uint32_t si
             || (p == NO_PARTNER && !m->fill_one))
             continue;
         note_pair(m, signature, result, i);
-        m->out[i] = pair_value(m, s->v[i],
-                               p == NO_PARTNER ? m->fill_one_value : m->one.items[p].v[i]);
+        m->out[i] =
+            pair_value(m, s->v[i], p == NO_PARTNER ? m->fill_one_value : m->one.items[p].v[i]);
     }
     return pass_on(m, ls, err);
 }
