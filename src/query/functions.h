@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,7 +12,6 @@
 #include "query/value.h"
 
 struct query;
-struct column;
 
 /* A window of samples of one series, staleness markers removed: what a range function sees at one
  * step. */
@@ -22,7 +22,8 @@ struct window {
     int64_t start_ms, end_ms; /* (start, end] after offset and @ */
     int64_t eval_ms;          /* the step's own time */
     const double
-        *args; /* the scalar arguments at this step, in order, the range argument left out */
+        *args;       /* the scalar arguments at this step, in order, the range argument left out */
+    double *scratch; /* room for n values */
 };
 
 enum { FUNC_MAX_ARGS = 8 };
@@ -33,7 +34,9 @@ struct func {
     enum value_type args[FUNC_MAX_ARGS]; /* of the fixed arguments */
     uint8_t min_args, n_args;            /* of the fixed ones */
     bool variadic;                       /* the last type may repeat */
+    uint8_t max_args; /* of a variadic one: how many arguments at most, 0 for any number */
     bool keeps_name;
+    bool wants_counter; /* info when a metric's name does not look like a counter's */
     /* At most one of these; a function with none is part of the language but not built yet:
      * ERR_UNSUPPORTED. */
     double (*each)(double v); /* instant vector, sample by sample */
@@ -41,6 +44,10 @@ struct func {
         const struct window *w); /* range vector: the result at one step, stale_nan() for none */
     enum errc (*eval)(struct query *q, const struct node *call, sink *to, void *ctx,
                       struct err *err);
+    /* With .over, may be NULL: called before it with the scalar arguments of each step at which
+     * some series has a window; refuses them or annotates. */
+    enum errc (*check)(struct query *q, const struct node *call, const double *args,
+                       struct err *err);
 };
 
 /* The function of that name, or NULL. */
