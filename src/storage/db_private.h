@@ -20,7 +20,7 @@
 #include "storage/db.h"
 #include "storage/head.h"
 #include "storage/metadata.h"
-#include "storage/state_stub.h"
+#include "storage/state.h"
 #include "storage/wal.h"
 
 /* The state of a replay between two records. */

@@ -1,12 +1,8 @@
-#include "storage/state_stub.h"
+#include "base/bytes.h"
 #include "storage/days.h"
 #include "storage/wal.h"
 #include "storage/day.h"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
-enum errc state_open(const char *path, size_t map_bytes, struct state **out, struct err *err) { return err_set(err, ERR_UNSUPPORTED, 0, "memory only for now"); }
-void state_close(struct state *s) { }
-enum errc state_put_metadata(struct state *s, const struct metric_metadata *m, size_t n, struct err *err) { return ERR_UNSUPPORTED; }
-enum errc state_each_metadata(struct state *s, bool (*fn)(void *ctx, const struct metric_metadata *m), void *ctx, struct err *err) { return ERR_UNSUPPORTED; }
 enum errc days_open(const char *dir, size_t map_bytes, struct days **out, struct err *err) { return ERR_UNSUPPORTED; }
 void days_close(struct days *d) { }
 uint64_t days_released(struct days *d) { return 0; }

@@ -1,0 +1,58 @@
+/* manifest.h -- which files make up the store.
+ *
+ * MANIFEST is replaced as a whole, atomically, whenever day files appear, are rewritten or dropped:
+ * a file in days/ that it does not name is left from a crash and is not part of the store. It is
+ * text, so that an operator can read it; manifest.c draws it.
+ *
+ * Threads: none of its own; the owner locks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+/* A published file: days/<YYYY-MM-DD>.<generation>.mdb. A day that is rewritten gets a new
+ * generation. */
+struct manifest_day {
+    int64_t day; /* day_of() */
+    uint64_t generation;
+};
+
+/* Zero-initialise it: an empty store. Free it with manifest_free(). */
+struct manifest {
+    struct manifest_day *days; /* sorted by day, each once */
+    size_t n_days, cap;
+    uint64_t released; /* everything up to this generation of the log is in day files */
+};
+
+/* Reads dir/MANIFEST into m, which is empty.
+ *   ERR_NOT_FOUND    there is none
+ *   ERR_CORRUPT      names the file and says what to do
+ *   ERR_UNSUPPORTED  written by a newer version
+ *   ERR_IO, ERR_NOMEM */
+MUST_USE enum errc manifest_load(const char *dir, struct manifest *m, struct err *err);
+
+/* Replaces dir/MANIFEST, durably. After an error the old one is still there. */
+MUST_USE enum errc manifest_save(const char *dir, const struct manifest *m, struct err *err);
+
+void manifest_free(struct manifest *m);
+
+/* The entry of a day, or NULL. */
+const struct manifest_day *manifest_find(const struct manifest *m, int64_t day);
+
+/* Adds a day or changes its generation; false when out of memory: nothing has changed. */
+MUST_USE bool manifest_set(struct manifest *m, int64_t day, uint64_t generation);
+
+/* Takes a day out; nothing happens when it is not there. */
+void manifest_remove(struct manifest *m, int64_t day);
+
+/* The name of a day's file, without folder: "2026-11-21.1.mdb". NUL-terminated. */
+enum { DAY_NAME_MAX = 64 };
+void day_file_name(int64_t day, uint64_t generation, char out[DAY_NAME_MAX]);
+
+/* Whether name is such a name and nothing else, and of which file. */
+bool day_file_parse(struct str name, struct manifest_day *out);

@@ -1,0 +1,33 @@
+/* state.h -- state.mdb: what belongs to the store as a whole and is small.
+ *
+ * Now: type, help and unit of metric families. Every change is durable when the call returns; every
+ * value carries a CRC-32C.
+ *
+ * Threads: any; writers wait for each other.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "storage/db.h"
+
+struct state; /* opaque */
+
+/* Opens the file at path, creating it when there is none. ERR_CORRUPT, ERR_UNSUPPORTED (newer
+ * format), ERR_IO, ERR_NOMEM, ERR_UNAVAILABLE (no space left). */
+MUST_USE enum errc state_open(const char *path, size_t map_bytes, struct state **out,
+                              struct err *err);
+void state_close(struct state *s); /* NULL is fine */
+
+/* Adds or replaces the metadata of n families, all or none; of equal families the last counts.
+ * ERR_FULL, ERR_UNAVAILABLE, ERR_IO, ERR_NOMEM. */
+MUST_USE enum errc state_put_metadata(struct state *s, const struct metric_metadata *m, size_t n,
+                                      struct err *err);
+
+/* Calls fn for each family, in no order, with texts that are valid during the call; false stops. A
+ * damaged entry is left out with a warning in the log: senders repeat their metadata. */
+MUST_USE enum errc state_each_metadata(struct state *s,
+                                       bool (*fn)(void *ctx, const struct metric_metadata *m),
+                                       void *ctx, struct err *err);
