@@ -14,7 +14,7 @@
 
 #include "base/arena.h"
 
-char *temp_dir_new(void)
+char *test_folder_new(void)
 {
     const char *base = getenv("TMPDIR");
     char path[512];
@@ -32,7 +32,7 @@ static int remove_entry(const char *path, const struct stat *st, int type, struc
     return remove(path);
 }
 
-void temp_dir_remove(char *dir)
+void test_folder_remove(char *dir)
 {
     nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
     free(dir);

@@ -8,10 +8,10 @@
 #include "base/clock.h"
 #include "storage/db.h"
 
-/* A fresh folder under $TMPDIR or /tmp; free the path with temp_dir_remove(), which removes the
+/* A fresh folder under $TMPDIR or /tmp; free the path with test_folder_remove(), which removes the
  * folder and its files. */
-char *temp_dir_new(void);
-void temp_dir_remove(char *dir);
+char *test_folder_new(void);
+void test_folder_remove(char *dir);
 
 /* A clock that a test sets. */
 struct fake_clock {

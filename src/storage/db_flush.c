@@ -98,6 +98,8 @@ static enum errc write_series(struct flush *f, struct day_writer *w, uint32_t re
     struct labels ls;
     enum errc rc;
 
+    if (!head_has_samples(f->db->head, ref, day * DAY_MS, (day + 1) * DAY_MS - 1, 0))
+        return OK;
     if (head_read_frozen(f->db->head, ref, &f->column) != OK || !take_day(f, day))
         return err_set(err, ERR_NOMEM, 0, "no memory to flush");
     if (f->part.n == 0)
