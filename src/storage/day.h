@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
@@ -32,6 +33,8 @@ MUST_USE enum errc day_open(const char *path, int64_t day, size_t map_bytes, boo
                             struct day **out, struct err *err);
 struct day *day_ref(struct day *d);
 void day_unref(struct day *d); /* closes the file with the last reference; NULL is fine */
+
+bool day_is_idle(const struct day *d); /* whether the only reference is the caller's */
 
 int64_t day_number(const struct day *d);
 uint64_t day_last_flush(const struct day *d); /* the highest flush number committed, 0 for none */

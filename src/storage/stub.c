@@ -3,15 +3,6 @@
 #include "storage/wal.h"
 #include "storage/day.h"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
-enum errc days_open(const char *dir, size_t map_bytes, struct days **out, struct err *err) { return ERR_UNSUPPORTED; }
-void days_close(struct days *d) { }
-uint64_t days_released(struct days *d) { return 0; }
-enum errc days_list(struct days *d, int64_t first, int64_t last, int64_t **out, size_t *n, struct err *err) { return ERR_UNSUPPORTED; }
-enum errc days_get(struct days *d, int64_t day, bool create, struct day **out, struct err *err) { return ERR_UNSUPPORTED; }
-uint64_t days_last_flush(struct days *d, int64_t day) { return 0; }
-enum errc days_publish(struct days *d, uint64_t released, struct err *err) { return ERR_UNSUPPORTED; }
-enum errc days_drop_before(struct days *d, int64_t day, size_t *dropped, struct err *err) { return ERR_UNSUPPORTED; }
-void days_stats(struct days *d, struct days_stats *out) { }
 struct wal_options wal_options_default(void) { return (struct wal_options){ 0 }; }
 enum errc wal_open(const struct wal_options *options, struct wal **out, struct err *err) { return ERR_UNSUPPORTED; }
 void wal_close(struct wal *w) { }
@@ -32,3 +23,7 @@ struct index_source day_index(struct day_txn *t) { return (struct index_source){
 enum errc day_labels(struct day_txn *t, uint32_t id, struct arena *a, struct labels *out, struct err *err) { return ERR_UNSUPPORTED; }
 enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms, struct column *out, bool *overlaps, struct err *err) { return ERR_UNSUPPORTED; }
 enum errc day_each_name(struct day_txn *t, bool (*fn)(void *ctx, struct str name), void *ctx, struct err *err) { return ERR_UNSUPPORTED; }
+
+bool day_is_idle(const struct day *d) { return false; }
+enum errc day_open(const char *path, int64_t day, size_t map_bytes, bool create, struct day **out, struct err *err) { return ERR_UNSUPPORTED; }
+struct day *day_ref(struct day *d) { return d; }
