@@ -1,16 +1,7 @@
 #include "base/bytes.h"
 #include "storage/days.h"
-#include "storage/wal.h"
 #include "storage/day.h"
 #pragma GCC diagnostic ignored "-Wunused-parameter"
-struct wal_options wal_options_default(void) { return (struct wal_options){ 0 }; }
-enum errc wal_open(const struct wal_options *options, struct wal **out, struct err *err) { return ERR_UNSUPPORTED; }
-void wal_close(struct wal *w) { }
-uint64_t wal_generation(const struct wal *w) { return 0; }
-enum errc wal_append(struct wal *w, uint64_t generation, struct bytes record, void *user, struct err *err) { return ERR_UNSUPPORTED; }
-enum errc wal_cut(struct wal *w, uint64_t *ended, struct err *err) { return ERR_UNSUPPORTED; }
-enum errc wal_release(struct wal *w, uint64_t generation, struct err *err) { return ERR_UNSUPPORTED; }
-void wal_stats(struct wal *w, struct wal_stats *out) { }
 void day_unref(struct day *d) { }
 uint64_t day_last_flush(const struct day *d) { return 0; }
 enum errc day_writer_begin(struct day *d, uint64_t flush, struct day_writer **out, struct err *err) { return ERR_UNSUPPORTED; }
