@@ -138,6 +138,34 @@ static void series_keep_their_labels_and_samples_apart(void **state)
     }
 }
 
+/* Short labels in the usual order are read by another way than others. */
+static void labels_of_every_length_and_order_are_read(void **state)
+{
+    const size_t lengths[] = { 0, 1, 126, 127, 128, 129, 300, 20000 };
+    struct fixture *fx = *state;
+    static char text[20001];
+
+    for (size_t i = 0; i < ARRAY_LEN(lengths); i++)
+        for (size_t k = 0; k < ARRAY_LEN(lengths); k++)
+            for (uint32_t reverse = 0; reverse < 2; reverse++) {
+                const struct label *l;
+
+                memset(text, 'x', sizeof text);
+                pb_put_bytes(&fx->sub, 1 + reverse, (struct bytes){ (uint8_t *)text, lengths[i] });
+                pb_put_bytes(&fx->sub, 2 - reverse, (struct bytes){ (uint8_t *)text, lengths[k] });
+                pb_put_message(&fx->series, 1, &fx->sub);
+                buf_clear(&fx->msg);
+                pb_put_message(&fx->msg, 1, &fx->series);
+                assert_int_equal(parse(fx), OK);
+                assert_int_equal(fx->rw.batch.series[0].n_labels, 1);
+                l = &fx->rw.batch.series[0].labels[0];
+                assert_int_equal(l->name.len, lengths[reverse ? k : i]);
+                assert_int_equal(l->value.len, lengths[reverse ? i : k]);
+                assert_memory_equal(l->name.ptr, text, l->name.len);
+                assert_memory_equal(l->value.ptr, text, l->value.len);
+            }
+}
+
 static void strings_are_not_copied(void **state)
 {
     struct fixture *fx = *state;
@@ -499,6 +527,7 @@ int main(void)
         TEST(a_known_request_decodes),
         TEST(an_empty_request_is_nothing),
         TEST(series_keep_their_labels_and_samples_apart),
+        TEST(labels_of_every_length_and_order_are_read),
         TEST(strings_are_not_copied),
         TEST(values_keep_every_bit),
         TEST(scalars_default_to_zero_and_the_last_wins),

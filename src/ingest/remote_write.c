@@ -108,38 +108,74 @@ static void give_up(struct parse *p, enum errc rc)
     pb_fail(&p->r, PB_STOPPED);
 }
 
-/* Room for item n (counted from 0) of an array, within the limit named what. */
-static bool make_room(struct parse *p, void *items, size_t *cap, size_t n, size_t size)
+/* An array of the request, and how many items one request may ask for. */
+struct array {
+    void *items; /* where the pointer to them is */
+    size_t *cap; /* never more than max, so that comparing with it is all a new item costs */
+    size_t size, max;
+    const char *name;
+};
+
+static bool grow(struct parse *p, const struct array *a)
 {
-    if (LIKELY(n < *cap))
-        return true;
-    if (vec_reserve(items, cap, n + 1, size))
-        return true;
-    give_up(p, err_set(p->err, ERR_NOMEM, 0, "remote write: out of memory"));
-    return false;
+    if (*a->cap == a->max)
+        give_up(p, err_set(p->err, ERR_TOO_LARGE, 0,
+                           "remote write: more than %zu %s in one request", a->max, a->name));
+    else if (!vec_reserve(a->items, a->cap, *a->cap + 1, a->size))
+        give_up(p, err_set(p->err, ERR_NOMEM, 0, "remote write: out of memory"));
+    if (*a->cap > a->max)
+        *a->cap = a->max;
+    return p->rc == OK;
 }
 
-static bool within(struct parse *p, size_t n, size_t max, const char *what)
+static bool grow_labels(struct parse *p)
 {
-    if (LIKELY(n < max))
-        return true;
-    give_up(p, err_set(p->err, ERR_TOO_LARGE, 0, "remote write: more than %zu %s in one request",
-                       max, what));
-    return false;
+    return grow(p, &(struct array){ &p->rw->labels, &p->rw->cap_labels, sizeof(struct label),
+                                    REMOTE_WRITE_MAX_LABELS, "labels" });
 }
 
-static void read_label(struct parse *p)
+static bool grow_samples(struct parse *p)
 {
-    struct remote_write *rw = p->rw;
-    struct label *label;
+    return grow(p, &(struct array){ &p->rw->samples, &p->rw->cap_samples, sizeof(struct sample),
+                                    REMOTE_WRITE_MAX_SAMPLES, "samples" });
+}
+
+static bool grow_series(struct parse *p)
+{
+    return grow(p, &(struct array){ &p->rw->series, &p->rw->cap_series, sizeof(struct write_series),
+                                    REMOTE_WRITE_MAX_SERIES, "series" });
+}
+
+static bool grow_metadata(struct parse *p)
+{
+    return grow(p, &(struct array){ &p->rw->metadata, &p->rw->cap_metadata,
+                                    sizeof(struct metric_metadata), REMOTE_WRITE_MAX_METADATA,
+                                    "metadata entries" });
+}
+
+/* The fields of a Label in their order, both there and shorter than 128 bytes: what nearly every
+ * sender writes, so it is tried before the general way. False: nothing has happened. */
+static bool read_plain_label(struct bytes b, struct label *label)
+{
+    const uint8_t *p = b.ptr;
+    size_t n_name, n_value;
+
+    if (b.len < 4 || p[0] != PB_KEY(1, PB_BYTES) || (n_name = p[1]) >= 0x80 || b.len < 4 + n_name)
+        return false;
+    p += 2 + n_name;
+    if (p[0] != PB_KEY(2, PB_BYTES) || (n_value = p[1]) >= 0x80 || b.len != 4 + n_name + n_value)
+        return false;
+    *label =
+        (struct label){ { (const char *)b.ptr + 2, n_name }, { (const char *)p + 2, n_value } };
+    return true;
+}
+
+static void read_any_label(struct pb_reader *r, struct label *label)
+{
     struct pb_field f;
 
-    if (!within(p, rw->n_labels, REMOTE_WRITE_MAX_LABELS, "labels")
-        || !make_room(p, &rw->labels, &rw->cap_labels, rw->n_labels, sizeof *label))
-        return;
-    label = &rw->labels[rw->n_labels++];
     *label = (struct label){ STR(""), STR("") };
-    while (pb_next(&p->r, &f))
+    while (pb_next(r, &f))
         switch (f.key) {
         case PB_KEY(1, PB_BYTES):
             label->name = pb_str(&f);
@@ -148,93 +184,111 @@ static void read_label(struct parse *p)
             label->value = pb_str(&f);
             break;
         default:
-            pb_unknown(&p->r, &f, 2);
+            pb_unknown(r, &f, 2);
         }
 }
 
-static void read_sample(struct parse *p)
+static void read_label(struct parse *p, const struct pb_field *f)
+{
+    struct remote_write *rw = p->rw;
+    struct label *label;
+
+    if (UNLIKELY(rw->n_labels == rw->cap_labels) && !grow_labels(p))
+        return;
+    label = &rw->labels[rw->n_labels++];
+    if (!read_plain_label(f->bytes, label)) {
+        const uint8_t *outer = pb_enter(&p->r, f);
+
+        read_any_label(&p->r, label);
+        pb_leave(&p->r, outer);
+    }
+}
+
+static void read_sample(struct parse *p, const struct pb_field *in)
 {
     struct remote_write *rw = p->rw;
     size_t n = rw->batch.n_samples;
-    struct sample *s;
+    struct sample s = { 0 };
+    const uint8_t *outer;
     struct pb_field f;
 
-    if (!within(p, n, REMOTE_WRITE_MAX_SAMPLES, "samples")
-        || !make_room(p, &rw->samples, &rw->cap_samples, n, sizeof *s))
+    if (UNLIKELY(n == rw->cap_samples) && !grow_samples(p))
         return;
-    rw->batch.n_samples = n + 1;
-    s = &rw->samples[n];
-    *s = (struct sample){ 0 };
+    outer = pb_enter(&p->r, in);
     while (pb_next(&p->r, &f))
         switch (f.key) {
         case PB_KEY(1, PB_FIXED64):
-            s->v = f64_from_bits(f.value);
+            s.v = f64_from_bits(f.value);
             break;
         case PB_KEY(2, PB_VARINT):
-            s->t_ms = (int64_t)f.value;
+            s.t_ms = (int64_t)f.value;
             break;
         default:
             pb_unknown(&p->r, &f, 2);
         }
+    pb_leave(&p->r, outer);
+    rw->samples[n] = s;
+    rw->batch.n_samples = n + 1;
 }
 
-static void read_series_field(struct parse *p, uint32_t number, struct write_series *s)
+static void check_message(struct parse *p, const struct pb_field *f,
+                          const struct pb_message *message)
 {
-    switch (number) {
-    case 1:
-        read_label(p);
-        break;
-    case 2:
-        read_sample(p);
-        break;
-    case 3:
-        pb_check(&p->r, &exemplar_message);
-        p->rw->n_exemplars++;
-        break;
-    case 4:
-        pb_check(&p->r, &histogram_message);
-        p->rw->n_histograms++;
-        s->n_unsupported++;
-        break;
-    }
+    const uint8_t *outer = pb_enter(&p->r, f);
+
+    pb_check(&p->r, message);
+    pb_leave(&p->r, outer);
 }
 
-static void read_series(struct parse *p)
+static void read_series(struct parse *p, const struct pb_field *in)
 {
     struct remote_write *rw = p->rw;
     size_t n = rw->batch.n_series, first_label = rw->n_labels;
     struct write_series s = { .first_sample = rw->batch.n_samples };
+    const uint8_t *outer;
     struct pb_field f;
 
-    if (!within(p, n, REMOTE_WRITE_MAX_SERIES, "series")
-        || !make_room(p, &rw->series, &rw->cap_series, n, sizeof s))
+    if (UNLIKELY(n == rw->cap_series) && !grow_series(p))
         return;
+    outer = pb_enter(&p->r, in);
     while (pb_next(&p->r, &f))
-        if (f.key >= PB_KEY(1, PB_BYTES) && f.key <= PB_KEY(4, PB_BYTES)
-            && (f.key & 7) == PB_BYTES) {
-            const uint8_t *outer = pb_enter(&p->r, &f);
-
-            read_series_field(p, pb_number(&f), &s);
-            pb_leave(&p->r, outer);
-        } else {
+        switch (f.key) {
+        case PB_KEY(1, PB_BYTES):
+            read_label(p, &f);
+            break;
+        case PB_KEY(2, PB_BYTES):
+            read_sample(p, &f);
+            break;
+        case PB_KEY(3, PB_BYTES):
+            check_message(p, &f, &exemplar_message);
+            rw->n_exemplars++;
+            break;
+        case PB_KEY(4, PB_BYTES):
+            check_message(p, &f, &histogram_message);
+            rw->n_histograms++;
+            s.n_unsupported++;
+            break;
+        default:
             pb_unknown(&p->r, &f, 4);
         }
+    pb_leave(&p->r, outer);
     s.n_labels = rw->n_labels - first_label;
     s.n_samples = rw->batch.n_samples - s.first_sample;
     rw->series[n] = s;
     rw->batch.n_series = n + 1;
 }
 
-static void read_metadata(struct parse *p)
+static void read_metadata(struct parse *p, const struct pb_field *in)
 {
     struct remote_write *rw = p->rw;
     size_t n = rw->batch.n_metadata;
     struct metric_metadata m = { .family = STR(""), .help = STR(""), .unit = STR("") };
+    const uint8_t *outer;
     struct pb_field f;
 
-    if (!within(p, n, REMOTE_WRITE_MAX_METADATA, "metadata entries")
-        || !make_room(p, &rw->metadata, &rw->cap_metadata, n, sizeof m))
+    if (UNLIKELY(n == rw->cap_metadata) && !grow_metadata(p))
         return;
+    outer = pb_enter(&p->r, in);
     while (pb_next(&p->r, &f))
         switch (f.key) {
         case PB_KEY(1, PB_VARINT):
@@ -253,6 +307,7 @@ static void read_metadata(struct parse *p)
             if (pb_number(&f) != 3) /* never used by the message */
                 pb_unknown(&p->r, &f, 5);
         }
+    pb_leave(&p->r, outer);
     if (m.family.len == 0 || !utf8_valid(m.family) || !utf8_valid(m.help) || !utf8_valid(m.unit)) {
         rw->n_bad_metadata++;
         return;
@@ -265,20 +320,18 @@ static void read_request(struct parse *p)
 {
     struct pb_field f;
 
-    while (pb_next(&p->r, &f)) {
-        if (f.key != PB_KEY(1, PB_BYTES) && f.key != PB_KEY(3, PB_BYTES)) {
+    while (pb_next(&p->r, &f))
+        switch (f.key) {
+        case PB_KEY(1, PB_BYTES):
+            read_series(p, &f);
+            break;
+        case PB_KEY(3, PB_BYTES):
+            read_metadata(p, &f);
+            break;
+        default:
             if (pb_number(&f) != 2) /* reserved */
                 pb_unknown(&p->r, &f, 3);
-            continue;
         }
-        const uint8_t *outer = pb_enter(&p->r, &f);
-
-        if (f.key == PB_KEY(1, PB_BYTES))
-            read_series(p);
-        else
-            read_metadata(p);
-        pb_leave(&p->r, outer);
-    }
 }
 
 /* The arrays have stopped moving: lets the batch point into them. */
