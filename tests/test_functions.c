@@ -46,7 +46,7 @@ static void one_float_functions_follow_prometheus(void **state)
     } cases[] = {
         { "log2", 8, 3 },         { "log2", 0.125, -3 },
         { "log2", 0, -INFINITY }, { "log2", INFINITY, INFINITY },
-        { "log2", -1, NAN },      { "log10", 1000, 2.9999999999999996 },
+        { "log2", -1, NAN },      { "log10", 1000, 3 },
         { "sgn", -3, -1 },        { "sgn", 7, 1 },
         { "sgn", NAN, NAN },      { "deg", M_PI, 180 },
         { "rad", 180, M_PI },     { "abs", -2, 2 },

@@ -23,14 +23,6 @@
 /* Go's bounds for a conversion to int64 that cannot overflow. */
 static const double k_underflow = -9223372036854775808.0, k_overflow = 9223372036854774784.0;
 
-static enum errc discard(void *ctx, struct fseries *s, struct err *err)
-{
-    (void)ctx;
-    (void)s;
-    (void)err;
-    return OK;
-}
-
 /* The parameter of topk and limitk at each step; *empty when it selects nothing at all. */
 static enum errc eval_k(struct query *q, const struct node *n, double **k, bool *empty,
                         struct err *err)
@@ -298,7 +290,7 @@ enum errc eval_topk(struct query *q, const struct node *n, sink *to, void *ctx, 
     if (rc != OK)
         return rc;
     t.k = k;
-    rc = eval_each(q, n->aggregate.expr, empty ? discard : offer_series, &t, err);
+    rc = eval_each(q, n->aggregate.expr, empty ? sink_discard : offer_series, &t, err);
     if (rc == OK)
         rc = q->steps.n == 1 ? emit_ordered(&t, err) : emit_by_series(&t, err);
     query_release(q, t.held);
@@ -357,7 +349,7 @@ enum errc eval_limitk(struct query *q, const struct node *n, sink *to, void *ctx
     if (rc != OK)
         return rc;
     l.k = k;
-    rc = eval_each(q, n->aggregate.expr, empty ? discard : limit_series, &l, err);
+    rc = eval_each(q, n->aggregate.expr, empty ? sink_discard : limit_series, &l, err);
     grouping_free(&l.by);
     free(l.taken);
     return rc;

@@ -267,26 +267,14 @@ static enum errc value_grouping(struct value_counts *c, const struct node *n, st
     return OK;
 }
 
-static enum errc bad_label(const struct node *param, struct str label, struct err *err)
-{
-    struct buf quoted = { 0 };
-    enum errc rc;
-
-    print_quoted(&quoted, label);
-    rc = err_set(err, ERR_EXECUTION, param->pos, "invalid label name %.*s",
-                 STR_ARG(buf_as_str(&quoted)));
-    buf_free(&quoted);
-    return rc;
-}
-
 enum errc eval_count_values(struct query *q, const struct node *n, sink *to, void *ctx,
                             struct err *err)
 {
     struct value_counts c = { .q = q, .label = eval_string(n->aggregate.param) };
-    enum errc rc;
+    enum errc rc = label_name_check(c.label, n->aggregate.param->pos, err);
 
-    if (c.label.len == 0 || !utf8_valid(c.label))
-        return bad_label(n->aggregate.param, c.label, err);
+    if (rc != OK)
+        return rc;
     if ((rc = value_grouping(&c, n, err)) == OK)
         rc = eval_each(q, n->aggregate.expr, count_series, &c, err);
     if (rc == OK)

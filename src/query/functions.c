@@ -21,12 +21,12 @@ static double log2_each(double v)
         return log(v);
     if (fraction == 0.5)
         return exponent - 1;
-    return log(fraction) * (1 / M_LN2) + exponent;
+    return log(fraction) * M_LOG2E + exponent;
 }
 
 static double log10_each(double v)
 {
-    return log2_each(v) * (M_LN2 / M_LN10);
+    return log2_each(v) * 0.30102999566398119521; /* ln 2 / ln 10, rounded once */
 }
 
 static double deg_each(double v)

@@ -101,3 +101,16 @@ enum errc labels_set(struct query *q, struct labels ls, struct str name, struct 
     *out = (struct labels){ items, ls.n - after + at + 1 };
     return OK;
 }
+
+enum errc label_name_check(struct str name, uint32_t pos, struct err *err)
+{
+    struct buf quoted = { 0 };
+    enum errc rc;
+
+    if (name.len > 0 && utf8_valid(name))
+        return OK;
+    print_quoted(&quoted, name);
+    rc = err_set(err, ERR_EXECUTION, pos, "invalid label name %.*s", STR_ARG(buf_as_str(&quoted)));
+    buf_free(&quoted);
+    return rc;
+}

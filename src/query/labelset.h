@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/bytes.h"
 #include "base/err.h"
@@ -24,3 +25,6 @@ bool label_choice_takes(const struct label_choice *c, struct str name);
 /* The chosen labels of ls, in the arena; ls itself when that is all of them. ERR_LIMIT. */
 MUST_USE enum errc labels_choose(struct query *q, struct labels ls, const struct label_choice *c,
                                  struct labels *out, struct err *err);
+
+/* ERR_EXECUTION `invalid label name "X"` unless name is non-empty UTF-8. */
+MUST_USE enum errc label_name_check(struct str name, uint32_t pos, struct err *err);

@@ -49,6 +49,9 @@ struct fseries {
 /* Receives one series; whatever is not OK ends the evaluation. */
 typedef enum errc sink(void *ctx, struct fseries *s, struct err *err);
 
+/* A sink for what is evaluated only for its errors and annotations. */
+sink sink_discard;
+
 /* Series kept for later, all in the query's arena. */
 struct vector {
     struct fseries *items;
