@@ -97,10 +97,12 @@ static struct str find_entry(const char *text, struct str name)
     return (struct str){ 0 };
 }
 
+/* Case folding of properties is complete for Lu and Ll only, give or take the letters without other
+ * case: further ones differ from Go's in a handful of code points (U+0345, U+00B5). */
 bool re2_property_find(struct str name, bool without, bool fold, struct re2_item *out)
 {
     struct str category = find_entry(categories, name);
-    bool cased = str_is(category, "Lu") || str_is(category, "Ll") || str_is(category, "Lt");
+    bool cased = str_is(category, "Lu") || str_is(category, "Ll");
 
     *out = (struct re2_item){ .without = without };
     if (same_name(name, STR("Any"))) {
