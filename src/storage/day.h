@@ -2,9 +2,9 @@
  *
  * The file holds its own series, symbols, postings and packs, so that it can be copied, dropped or
  * damaged alone. Series ids are the file's own, u32, given out once and never reused. Each flush of
- * the head adds packs and postings under its flush number (the log generation it empties) in one
- * transaction. A reader says up to which flush number it wants to see. docs/storage_format.md draws
- * the keys and values; every value carries a CRC-32C that is checked on read.
+ * the head adds packs and postings under its flush number (the log generation it empties), and all
+ * of it becomes visible with one commit. A reader says up to which flush number it wants to see.
+ * day_private.h draws the keys and values; every value carries a CRC-32C that is checked on read.
  *
  * Threads: one writer at a time; readers from any thread, each with its own day_txn. A day is
  * reference counted.
@@ -44,16 +44,19 @@ void day_time_range(const struct day *d, int64_t *min_t_ms,
 
 /* ---- writing: one flush ---- */
 
-/* Begins flush number flush, which must be above day_last_flush(). */
+/* Begins flush number flush, which must be above day_last_flush(). The writer belongs to the thread
+ * that began it, and keeps a reference to the day. */
 MUST_USE enum errc day_writer_begin(struct day *d, uint64_t flush, struct day_writer **out,
                                     struct err *err);
 
 /* Adds the samples of one series: canonical labels, times strictly increasing and inside the day.
- * Series come in labels_cmp order, each once, so that packs are written in key order. */
+ * Series come in labels_cmp order, each once, so that neighbours share packs. After an error only
+ * day_writer_abort() is left: ERR_CORRUPT (the file's index is damaged), ERR_FULL (its map is
+ * full), ERR_UNAVAILABLE (no space left), ERR_IO, ERR_NOMEM. */
 MUST_USE enum errc day_writer_add(struct day_writer *w, struct labels labels,
                                   const struct column *samples, struct err *err);
 
-/* Commits durably, or drops everything; frees the writer either way. */
+/* Commits durably, or drops everything; frees the writer either way. Errors as above. */
 MUST_USE enum errc day_writer_commit(struct day_writer *w, struct err *err);
 void day_writer_abort(struct day_writer *w); /* NULL is fine */
 
@@ -73,8 +76,9 @@ MUST_USE enum errc day_labels(struct day_txn *t, uint32_t id, struct arena *a, s
                               struct err *err);
 
 /* Appends to out the samples of series id with min_t_ms <= t <= max_t_ms: runs in flush order, each
- * run increasing; the caller normalises when *overlaps is true (runs overlap or are out of order).
- * ERR_CORRUPT names file, key and series. */
+ * run increasing. *overlaps becomes true when out has to be normalised (a run, or what out held
+ * before, overlaps the next or comes after it) and is left alone otherwise.
+ * ERR_CORRUPT names file, pack and series; out is as it was after an error. */
 MUST_USE enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms,
                             struct column *out, bool *overlaps, struct err *err);
 

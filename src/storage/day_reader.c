@@ -1,0 +1,484 @@
+/* day_reader.c -- a transaction's view of a day: its index and samples.
+ *
+ * Everything is read from the file's map. A value that has passed its checksum once in a
+ * transaction is not checked again as long as its address is remembered: the map does not change
+ * under a transaction.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "storage/day_private.h"
+#include "storage/pack.h"
+#include "storage/seal.h"
+
+#include "base/banned.h"
+
+enum { N_CHECKED = 1024 }; /* a power of two */
+
+struct day_txn {
+    struct day *day;
+    struct kv_txn *kv;
+    struct flush_record *flushes; /* those it may see */
+    size_t n_flushes;
+    struct kv_cursor directory;
+    const uint8_t *checked[N_CHECKED];
+};
+
+/* ---- beginning and ending ---- */
+
+enum errc day_txn_begin(struct day *d, uint64_t max_flush, struct day_txn **out, struct err *err)
+{
+    struct day_txn *t = calloc(1, sizeof *t);
+    enum errc rc;
+
+    if (!t)
+        return err_set(err, ERR_NOMEM, 0, "read %s: out of memory", kv_path(d->kv));
+    t->day = day_ref(d);
+    rc = kv_begin_read(d->kv, &t->kv, err);
+    if (rc == OK)
+        rc = day_load_flushes(d, t->kv, max_flush, &t->flushes, &t->n_flushes, err);
+    if (rc == OK)
+        rc = kv_cursor_open(t->kv, DAY_DIRECTORY, &t->directory, err);
+    if (rc != OK) {
+        day_txn_end(t);
+        return rc;
+    }
+    *out = t;
+    return OK;
+}
+
+void day_txn_end(struct day_txn *t)
+{
+    if (!t)
+        return;
+    kv_cursor_close(&t->directory);
+    kv_abort(t->kv);
+    free(t->flushes);
+    day_unref(t->day);
+    free(t);
+}
+
+static uint32_t last_series(const struct day_txn *t)
+{
+    return t->n_flushes ? t->flushes[t->n_flushes - 1].last_series : 0;
+}
+
+static uint64_t last_flush(const struct day_txn *t)
+{
+    return t->n_flushes ? t->flushes[t->n_flushes - 1].flush : 0;
+}
+
+/* Where the address of a value is remembered once it has been checked. */
+static const uint8_t **checked_slot(struct day_txn *t, const uint8_t *p)
+{
+    uintptr_t a = (uintptr_t)p;
+
+    return &t->checked[(a >> 3 ^ a >> 12) & (N_CHECKED - 1)];
+}
+
+/* Checks and cuts off the seal. */
+static bool open_seal(struct day_txn *t, struct bytes *value, struct bytes key)
+{
+    const uint8_t **slot = checked_slot(t, value->ptr);
+
+    if (*slot == value->ptr && value->len >= SEAL_BYTES) {
+        value->len -= SEAL_BYTES;
+        return true;
+    }
+    if (!seal_check(value, key))
+        return false;
+    *slot = value->ptr;
+    return true;
+}
+
+/* A value that must be there, under the number that what names. */
+static enum errc get_numbered(struct day_txn *t, unsigned table, uint32_t number, const char *what,
+                              struct bytes *out, struct err *err)
+{
+    struct day_key key;
+    struct bytes k = key_u32(&key, number);
+    enum errc rc = kv_get(t->kv, table, k, out, err);
+
+    if (rc == ERR_NOT_FOUND || (rc == OK && !open_seal(t, out, k)))
+        return day_corrupt(t->day, what, number, err);
+    return rc;
+}
+
+/* ---- labels ---- */
+
+static enum errc symbol_text(struct day_txn *t, uint64_t id, struct str *out, struct err *err)
+{
+    struct bytes text;
+    enum errc rc;
+
+    if (id > UINT32_MAX)
+        return day_corrupt(t->day, "symbol", id, err);
+    rc = get_numbered(t, DAY_SYMBOLS, (uint32_t)id, "symbol", &text, err);
+    if (rc == OK)
+        *out = (struct str){ (const char *)text.ptr, text.len };
+    return rc;
+}
+
+/* How many varints b holds: each ends with the one byte that has a clear top bit. */
+static size_t count_varints(struct bytes b)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < b.len; i++)
+        n += b.ptr[i] < 0x80;
+    return n;
+}
+
+enum errc day_labels(struct day_txn *t, uint32_t id, struct arena *a, struct labels *out,
+                     struct err *err)
+{
+    struct bytes value;
+    struct label *items;
+    struct reader r;
+    size_t n;
+    enum errc rc = get_numbered(t, DAY_SERIES, id, "series", &value, err);
+
+    if (rc != OK)
+        return rc;
+    n = count_varints(value) / 2;
+    items = arena_alloc(a, n * sizeof *items);
+    if (!items)
+        return err_set(err, ERR_LIMIT, 0, "reading series needs more than %zu bytes",
+                       arena_limit(a));
+    r = reader_on(value);
+    for (size_t i = 0; i < n && rc == OK; i++) {
+        rc = symbol_text(t, read_uvarint(&r), &items[i].name, err);
+        if (rc == OK)
+            rc = symbol_text(t, read_uvarint(&r), &items[i].value, err);
+    }
+    if (rc == OK && (r.overrun || reader_left(&r)))
+        rc = day_corrupt(t->day, "series", id, err);
+    *out = (struct labels){ items, n };
+    return rc;
+}
+
+/* ---- postings ---- */
+
+struct posting_key {
+    uint32_t name, value;
+    uint64_t flush;
+};
+
+static struct posting_key parse_posting_key(struct bytes key)
+{
+    if (key.len != 16)
+        return (struct posting_key){ 0 };
+    return (struct posting_key){ load_u32be(key.ptr), load_u32be(key.ptr + 4),
+                                 load_u64be(key.ptr + 8) };
+}
+
+static enum errc postings_at(struct day_txn *t, uint32_t name, uint32_t value, struct kv_cursor *c,
+                             struct err *err)
+{
+    struct day_key key;
+    enum errc rc = kv_cursor_open(t->kv, DAY_POSTINGS, c, err);
+
+    return rc == OK ? kv_seek(c, key_postings(&key, name, value, 0), err) : rc;
+}
+
+/* Calls fn for each value of the name that a visible flush has. */
+static enum errc each_value(void *ctx, struct str name, bool (*fn)(void *fn_ctx, struct str value),
+                            void *fn_ctx, struct err *err)
+{
+    struct day_txn *t = ctx;
+    struct kv_cursor c = { 0 };
+    uint32_t name_id, last_value = 0;
+    enum errc rc = day_find_symbol(t->day, t->kv, name, &name_id, err);
+
+    if (rc != OK || name_id == 0)
+        return rc;
+    for (rc = postings_at(t, name_id, 0, &c, err); rc == OK; rc = kv_next(&c, err)) {
+        struct posting_key key = parse_posting_key(c.key);
+        struct str text;
+
+        if (key.name != name_id)
+            break;
+        if (key.value == last_value || key.flush > last_flush(t))
+            continue;
+        last_value = key.value;
+        rc = symbol_text(t, key.value, &text, err);
+        if (rc != OK || !fn(fn_ctx, text))
+            break;
+    }
+    kv_cursor_close(&c);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+/* Appends the ids of one value to out, which must stay increasing. */
+static enum errc decode_postings(struct day_txn *t, const struct kv_cursor *c, struct arena *a,
+                                 struct postings *out, struct err *err)
+{
+    struct bytes value = c->value;
+    uint64_t number = load_u64be(c->key.ptr), id = 0;
+    struct reader r;
+    uint32_t *ids;
+    size_t n;
+
+    if (!open_seal(t, &value, c->key))
+        return day_corrupt(t->day, "postings", number, err);
+    n = count_varints(value);
+    ids = arena_grow(a, out->ids, out->n * sizeof *ids, (out->n + n) * sizeof *ids);
+    if (!ids)
+        return err_set(err, ERR_LIMIT, 0, "selecting series needs more than %zu bytes",
+                       arena_limit(a));
+    out->ids = ids;
+    r = reader_on(value);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t delta = read_uvarint(&r);
+
+        if (delta == 0 || delta > UINT32_MAX || id + delta > last_series(t)
+            || (out->n > 0 && id + delta <= ids[out->n - 1]))
+            return day_corrupt(t->day, "postings", number, err);
+        id += delta;
+        ids[out->n++] = (uint32_t)id;
+    }
+    return r.overrun ? day_corrupt(t->day, "postings", number, err) : OK;
+}
+
+static enum errc find_postings(void *ctx, struct str name, struct str value, struct arena *a,
+                               struct postings *out, struct err *err)
+{
+    struct day_txn *t = ctx;
+    struct kv_cursor c = { 0 };
+    uint32_t name_id, value_id = 0;
+    enum errc rc = day_find_symbol(t->day, t->kv, name, &name_id, err);
+
+    *out = (struct postings){ 0 };
+    if (rc == OK && name_id)
+        rc = day_find_symbol(t->day, t->kv, value, &value_id, err);
+    if (rc != OK || !value_id)
+        return rc;
+    for (rc = postings_at(t, name_id, value_id, &c, err); rc == OK; rc = kv_next(&c, err)) {
+        struct posting_key key = parse_posting_key(c.key);
+
+        if (key.name != name_id || key.value != value_id || key.flush > last_flush(t))
+            break;
+        rc = decode_postings(t, &c, a, out, err);
+        if (rc != OK)
+            break;
+    }
+    kv_cursor_close(&c);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+static enum errc all_postings(void *ctx, struct arena *a, struct postings *out, struct err *err)
+{
+    struct day_txn *t = ctx;
+    uint32_t n = last_series(t);
+
+    *out = (struct postings){ arena_alloc(a, n * sizeof *out->ids), n };
+    if (!out->ids)
+        return err_set(err, ERR_LIMIT, 0, "selecting series needs more than %zu bytes",
+                       arena_limit(a));
+    for (uint32_t i = 0; i < n; i++)
+        out->ids[i] = i + 1;
+    return OK;
+}
+
+struct index_source day_index(struct day_txn *t)
+{
+    return (struct index_source){
+        .ctx = t, .each_value = each_value, .postings = find_postings, .all = all_postings
+    };
+}
+
+enum errc day_each_name(struct day_txn *t, bool (*fn)(void *ctx, struct str name), void *ctx,
+                        struct err *err)
+{
+    struct kv_cursor c = { 0 };
+    enum errc rc = postings_at(t, 0, 0, &c, err);
+
+    while (rc == OK) {
+        struct posting_key key = parse_posting_key(c.key);
+        struct day_key next;
+        struct str text;
+
+        if (key.flush > last_flush(t)) {
+            rc = kv_next(&c, err);
+            continue;
+        }
+        rc = symbol_text(t, key.name, &text, err);
+        if (rc != OK || !fn(ctx, text) || key.name == UINT32_MAX)
+            break;
+        rc = kv_seek(&c, key_postings(&next, key.name + 1, 0, 0), err);
+    }
+    kv_cursor_close(&c);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+/* ---- samples ---- */
+
+/* One read of a series. */
+struct day_read {
+    struct day_txn *txn;
+    uint32_t id;
+    int64_t min_t_ms, max_t_ms;
+    struct column *out;
+    bool overlaps;
+};
+
+/* Where a series is in a flush; n_packs is 0 when it is not. */
+struct location {
+    uint32_t first_pack, n_packs;
+};
+
+/* Looks a series up in a block of the directory. The block knows where the one before it ends, so
+ * that one which cannot be found any more is not taken for one that never was. */
+static bool search_block(struct bytes block, uint32_t id, struct location *out)
+{
+    size_t n = block.len / DIRECTORY_ENTRY_BYTES, low = 0, high = n;
+    const uint8_t *entries = block.ptr + DIRECTORY_HEADER_BYTES;
+
+    if (block.len != DIRECTORY_HEADER_BYTES + n * DIRECTORY_ENTRY_BYTES
+        || id <= load_u32le(block.ptr))
+        return false;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (load_u32le(entries + mid * DIRECTORY_ENTRY_BYTES) < id)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    const uint8_t *entry = entries + low * DIRECTORY_ENTRY_BYTES;
+
+    if (low < n && load_u32le(entry) == id)
+        *out = (struct location){ load_u32le(entry + 4), load_u32le(entry + 8) };
+    return true;
+}
+
+static enum errc locate(struct day_txn *t, const struct flush_record *f, uint32_t id,
+                        struct location *out, struct err *err)
+{
+    struct kv_cursor *c = &t->directory;
+    struct day_key key;
+    enum errc rc;
+
+    *out = (struct location){ 0 };
+    if (id > f->highest)
+        return OK;
+    rc = kv_seek(c, key_u64_u32(&key, f->flush, id), err);
+    if (rc != OK && rc != ERR_NOT_FOUND)
+        return rc;
+    if (rc == ERR_NOT_FOUND || c->key.len != 12 || load_u64be(c->key.ptr) != f->flush)
+        return day_corrupt(t->day, "directory of flush", f->flush, err);
+    struct bytes block = c->value;
+
+    if (!open_seal(t, &block, c->key) || !search_block(block, id, out)
+        || out->first_pack > f->n_packs || out->n_packs > f->n_packs - out->first_pack)
+        return day_corrupt(t->day, "directory of flush", f->flush, err);
+    return OK;
+}
+
+/* Cuts what was appended at from to the time range and notes whether it goes on after the rest. */
+static void trim(struct day_read *r, size_t from)
+{
+    struct column *c = r->out;
+    size_t first = from, end = c->n;
+
+    while (first < end && c->t_ms[first] < r->min_t_ms)
+        first++;
+    while (end > first && c->t_ms[end - 1] > r->max_t_ms)
+        end--;
+    if (first > from && end > first) {
+        memmove(c->t_ms + from, c->t_ms + first, (end - first) * sizeof *c->t_ms);
+        memmove(c->v + from, c->v + first, (end - first) * sizeof *c->v);
+    }
+    c->n = from + end - first;
+    r->overlaps |= from > 0 && c->n > from && c->t_ms[from] <= c->t_ms[from - 1];
+}
+
+static enum errc read_pack(struct day_read *r, struct bytes data, struct err *err)
+{
+    const uint8_t **slot = checked_slot(r->txn, data.ptr);
+    struct pack pack;
+    enum errc rc = pack_open(data, *slot == data.ptr, &pack, err);
+
+    if (rc != OK)
+        return rc;
+    *slot = data.ptr;
+    size_t i = pack_find(&pack, r->id);
+
+    if (i == pack.n_chunks)
+        return err_set(err, ERR_CORRUPT, 0, "the series is not in it");
+    for (; i < pack.n_chunks && rc == OK; i++) {
+        struct pack_chunk chunk = pack_chunk(&pack, i);
+        size_t from = r->out->n;
+
+        if (chunk.id != r->id)
+            break;
+        if (chunk.max_t_ms < r->min_t_ms || chunk.min_t_ms > r->max_t_ms)
+            continue;
+        rc = pack_read(&pack, &chunk, r->out, err);
+        if (rc == OK)
+            trim(r, from);
+    }
+    return rc;
+}
+
+/* Names the file, pack and series in front of what went wrong. */
+static enum errc pack_failed(struct day_read *r, const struct flush_record *f, uint32_t number,
+                             const struct err *cause, struct err *err)
+{
+    struct labels labels = { 0 };
+    struct buf text = { 0 };
+    enum errc rc;
+
+    if (err && err->arena && day_labels(r->txn, r->id, err->arena, &labels, NULL) == OK)
+        labels_print_metric(&text, labels);
+    rc = err_set(err, cause->code, 0, "%s: flush %" PRIu64 ", pack %u, series %u %.*s: %s",
+                 kv_path(r->txn->day->kv), f->flush, number, r->id, STR_ARG(buf_as_str(&text)),
+                 err_text(cause));
+    buf_free(&text);
+    return rc;
+}
+
+static enum errc read_flush(struct day_read *r, const struct flush_record *f, struct err *err)
+{
+    struct location where;
+    enum errc rc = locate(r->txn, f, r->id, &where, err);
+
+    for (uint32_t i = 0; rc == OK && i < where.n_packs; i++) {
+        uint32_t number = where.first_pack + i;
+        struct err cause = err_in(err ? err->arena : NULL);
+        struct day_key key;
+        struct bytes data;
+
+        rc = kv_get(r->txn->kv, DAY_PACKS, key_u64_u32(&key, f->flush, number), &data, &cause);
+        if (rc == OK)
+            rc = read_pack(r, data, &cause);
+        else if (rc == ERR_NOT_FOUND)
+            rc = err_set(&cause, ERR_CORRUPT, 0, "the pack is missing");
+        if (rc != OK)
+            rc = pack_failed(r, f, number, &cause, err);
+    }
+    return rc;
+}
+
+enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms,
+                   struct column *out, bool *overlaps, struct err *err)
+{
+    struct day_read r = {
+        .txn = t, .id = id, .min_t_ms = min_t_ms, .max_t_ms = max_t_ms, .out = out
+    };
+    size_t n_before = out->n;
+    enum errc rc = OK;
+
+    for (size_t i = 0; i < t->n_flushes && rc == OK; i++) {
+        const struct flush_record *f = &t->flushes[i];
+
+        if (f->max_t_ms >= min_t_ms && f->min_t_ms <= max_t_ms)
+            rc = read_flush(&r, f, err);
+    }
+    if (rc != OK)
+        out->n = n_before;
+    *overlaps |= rc == OK && r.overlaps;
+    return rc;
+}

@@ -1,0 +1,618 @@
+/* day_writer.c -- one flush.
+ *
+ * Packs stream into the file while series arrive; every WRITE_BYTES of them are committed, so that
+ * LMDB, which keeps the pages of a transaction in memory, needs no more. What an aborted flush
+ * leaves that way is invisible without its record and removed by the next writer. The index of what
+ * is new (symbols, series, postings) and the directory collect in memory and are written at the end
+ * in key order.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "base/table.h"
+#include "base/vec.h"
+#include "storage/day_private.h"
+#include "storage/pack.h"
+#include "storage/seal.h"
+
+#include "base/banned.h"
+
+enum { WRITE_BYTES = 64 << 20, SPLIT_SAMPLES = 256 };
+
+/* A text met in this flush. Those whose id is above the file's last symbol are new. */
+struct symbol {
+    uint64_t hash;
+    struct str text;
+    uint32_t id;
+};
+
+/* The series added to one name=value: a chain of links, in increasing order. */
+struct posting_list {
+    uint64_t pair; /* symbol of the name << 32 | symbol of the value */
+    uint32_t first, last;
+};
+
+struct link {
+    uint32_t id, next;
+};
+
+/* An id under its hash, on the way to one of the tables of hashes. */
+struct hashed {
+    uint64_t hash;
+    uint32_t id;
+};
+
+struct location {
+    uint32_t id, first_pack, n_packs;
+};
+
+struct day_writer {
+    struct day *day;
+    struct kv_txn *txn; /* NULL after an error: nothing but an abort is possible */
+    struct flush_record before, record;
+    struct pack_writer *pack;
+    size_t uncommitted; /* bytes of packs */
+
+    struct arena *arena; /* texts of symbols */
+    struct symbol *symbols;
+    size_t n_symbols, cap_symbols;
+    struct table symbol_table; /* index in symbols */
+
+    struct buf series; /* values of the new series, one after the other */
+    size_t *series_ends;
+    size_t n_new, cap_ends;
+    struct hashed *series_hashes;
+    size_t cap_hashes;
+
+    struct posting_list *lists;
+    size_t n_lists, cap_lists;
+    struct table list_table; /* index in lists */
+    struct link *links;
+    size_t n_links, cap_links;
+
+    struct location *locations;
+    size_t n_locations, cap_locations;
+
+    struct buf encoding, last_encoding; /* of the labels of this series and the one before */
+    struct buf pairs;                   /* the value of this series */
+    struct buf value;                   /* what is being written */
+};
+
+static enum errc no_memory(const struct day_writer *w, struct err *err)
+{
+    return err_set(err, ERR_NOMEM, 0, "write %s: out of memory", kv_path(w->day->kv));
+}
+
+/* ---- beginning and ending ---- */
+
+static void writer_free(struct day_writer *w)
+{
+    kv_abort(w->txn);
+    pack_writer_free(w->pack);
+    arena_free(w->arena);
+    free(w->symbols);
+    table_free(&w->symbol_table);
+    buf_free(&w->series);
+    free(w->series_ends);
+    free(w->series_hashes);
+    free(w->lists);
+    table_free(&w->list_table);
+    free(w->links);
+    free(w->locations);
+    buf_free(&w->encoding);
+    buf_free(&w->last_encoding);
+    buf_free(&w->pairs);
+    buf_free(&w->value);
+    day_unref(w->day);
+    free(w);
+}
+
+/* Removes the packs of flushes that were never finished. */
+static enum errc remove_leftovers(struct day_writer *w, struct err *err)
+{
+    struct kv_cursor c = { 0 };
+    struct day_key key;
+    enum errc rc = kv_cursor_open(w->txn, DAY_PACKS, &c, err);
+
+    while (rc == OK) {
+        rc = kv_seek(&c, key_u64_u32(&key, w->before.flush + 1, 0), err);
+        if (rc == OK)
+            rc = kv_delete_at(&c, err);
+    }
+    kv_cursor_close(&c);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+static enum errc begin(struct day_writer *w, uint64_t flush, struct err *err)
+{
+    enum errc rc;
+
+    w->pack = pack_writer_new();
+    w->arena = arena_new(0);
+    if (!w->pack || !w->arena)
+        return no_memory(w, err);
+    rc = kv_begin_write(w->day->kv, &w->txn, err);
+    if (rc == OK)
+        rc = day_last_record(w->day, w->txn, &w->before, err);
+    if (rc != OK)
+        return rc;
+    ASSERT(flush > w->before.flush);
+    w->record = (struct flush_record){ .flush = flush,
+                                       .min_t_ms = INT64_MAX,
+                                       .max_t_ms = INT64_MIN,
+                                       .last_symbol = w->before.last_symbol,
+                                       .last_series = w->before.last_series };
+    return remove_leftovers(w, err);
+}
+
+enum errc day_writer_begin(struct day *d, uint64_t flush, struct day_writer **out, struct err *err)
+{
+    struct day_writer *w = calloc(1, sizeof *w);
+    enum errc rc;
+
+    if (!w)
+        return err_set(err, ERR_NOMEM, 0, "write %s: out of memory", kv_path(d->kv));
+    w->day = day_ref(d);
+    rc = begin(w, flush, err);
+    if (rc != OK) {
+        writer_free(w);
+        return rc;
+    }
+    *out = w;
+    return OK;
+}
+
+void day_writer_abort(struct day_writer *w)
+{
+    if (w)
+        writer_free(w);
+}
+
+/* ---- symbols ---- */
+
+static bool symbol_is(const void *ctx, uint32_t i, const void *key)
+{
+    return str_equal(((const struct day_writer *)ctx)->symbols[i].text, *(const struct str *)key);
+}
+
+static uint64_t symbol_hash(const void *ctx, uint32_t i)
+{
+    return ((const struct day_writer *)ctx)->symbols[i].hash;
+}
+
+/* The symbol of a text: met before in this flush, in the file, or new. */
+static enum errc intern(struct day_writer *w, struct str text, uint32_t *id, struct err *err)
+{
+    uint64_t hash = hash64(text.ptr, text.len);
+    uint32_t i = table_find(&w->symbol_table, hash, symbol_is, w, &text);
+    struct str copy;
+    enum errc rc;
+
+    if (i != TABLE_NONE) {
+        *id = w->symbols[i].id;
+        return OK;
+    }
+    rc = day_find_symbol(w->day, w->txn, text, id, err);
+    if (rc != OK)
+        return rc;
+    copy = str_copy(w->arena, text);
+    if (!copy.ptr
+        || !vec_reserve(&w->symbols, &w->cap_symbols, w->n_symbols + 1, sizeof *w->symbols)
+        || !table_add(&w->symbol_table, hash, (uint32_t)w->n_symbols, symbol_hash, w))
+        return no_memory(w, err);
+    if (*id == 0) {
+        if (w->record.last_symbol == UINT32_MAX)
+            return err_set(err, ERR_LIMIT, 0, "%s: too many label texts", kv_path(w->day->kv));
+        *id = ++w->record.last_symbol;
+    }
+    w->symbols[w->n_symbols++] = (struct symbol){ hash, copy, *id };
+    return OK;
+}
+
+/* ---- series ---- */
+
+static bool list_is(const void *ctx, uint32_t i, const void *key)
+{
+    return ((const struct day_writer *)ctx)->lists[i].pair == *(const uint64_t *)key;
+}
+
+static uint64_t list_hash(const void *ctx, uint32_t i)
+{
+    return hash64(&((const struct day_writer *)ctx)->lists[i].pair, sizeof(uint64_t));
+}
+
+/* Adds a new series to the list of name=value. */
+static enum errc add_posting(struct day_writer *w, uint32_t name, uint32_t value, uint32_t id,
+                             struct err *err)
+{
+    uint64_t pair = (uint64_t)name << 32 | value, hash = hash64(&pair, sizeof pair);
+    uint32_t i = table_find(&w->list_table, hash, list_is, w, &pair);
+    uint32_t link = (uint32_t)w->n_links;
+
+    if (w->n_links >= UINT32_MAX - 1
+        || !vec_reserve(&w->links, &w->cap_links, w->n_links + 1, sizeof *w->links))
+        return no_memory(w, err);
+    if (i == TABLE_NONE) {
+        if (!vec_reserve(&w->lists, &w->cap_lists, w->n_lists + 1, sizeof *w->lists)
+            || !table_add(&w->list_table, hash, (uint32_t)w->n_lists, list_hash, w))
+            return no_memory(w, err);
+        w->lists[w->n_lists++] = (struct posting_list){ pair, link, link };
+    } else {
+        w->links[w->lists[i].last].next = link;
+        w->lists[i].last = link;
+    }
+    w->links[w->n_links++] = (struct link){ id, UINT32_MAX };
+    return OK;
+}
+
+/* The number of the series whose value is w->pairs, 0 when the file does not have it. */
+static enum errc find_series(struct day_writer *w, uint64_t hash, uint32_t *id, struct err *err)
+{
+    struct day_key hash_key, series_key;
+    struct bytes ids, found;
+    enum errc rc = day_get(w->day, w->txn, DAY_SERIES_HASHES, key_u64(&hash_key, hash), &ids, err);
+
+    *id = 0;
+    if (rc != OK)
+        return rc == ERR_NOT_FOUND ? OK : rc;
+    for (size_t i = 0; i + 4 <= ids.len; i += 4) {
+        uint32_t candidate = load_u32le(ids.ptr + i);
+
+        rc = day_get(w->day, w->txn, DAY_SERIES, key_u32(&series_key, candidate), &found, err);
+        if (rc == ERR_NOT_FOUND)
+            return day_corrupt(w->day, "series", candidate, err);
+        if (rc != OK)
+            return rc;
+        if (found.len == w->pairs.len && memcmp(found.ptr, w->pairs.ptr, found.len) == 0) {
+            *id = candidate;
+            return OK;
+        }
+    }
+    return OK;
+}
+
+static enum errc add_series(struct day_writer *w, uint64_t hash, uint32_t *id, struct err *err)
+{
+    struct reader r = reader_on(buf_as_bytes(&w->pairs));
+
+    if (w->record.last_series == UINT32_MAX - 1)
+        return err_set(err, ERR_LIMIT, 0, "%s: too many series", kv_path(w->day->kv));
+    buf_add(&w->series, w->pairs.ptr, w->pairs.len);
+    if (w->series.failed
+        || !vec_reserve(&w->series_ends, &w->cap_ends, w->n_new + 1, sizeof *w->series_ends)
+        || !vec_reserve(&w->series_hashes, &w->cap_hashes, w->n_new + 1, sizeof *w->series_hashes))
+        return no_memory(w, err);
+    *id = ++w->record.last_series;
+    w->series_ends[w->n_new] = w->series.len;
+    w->series_hashes[w->n_new] = (struct hashed){ hash, *id };
+    w->n_new++;
+    while (reader_left(&r) > 0) {
+        uint32_t name = (uint32_t)read_uvarint(&r), value = (uint32_t)read_uvarint(&r);
+        enum errc rc = add_posting(w, name, value, *id, err);
+
+        if (rc != OK)
+            return rc;
+    }
+    return OK;
+}
+
+static enum errc identify(struct day_writer *w, struct labels labels, uint32_t *id, struct err *err)
+{
+    struct buf swap = w->last_encoding;
+    uint64_t hash;
+    enum errc rc = OK;
+
+    w->last_encoding = w->encoding;
+    w->encoding = swap;
+    buf_clear(&w->encoding);
+    buf_clear(&w->pairs);
+    labels_encode(&w->encoding, labels);
+    for (size_t i = 0; i < labels.n && rc == OK; i++) {
+        uint32_t name, value = 0;
+
+        rc = intern(w, labels.items[i].name, &name, err);
+        if (rc == OK)
+            rc = intern(w, labels.items[i].value, &value, err);
+        if (rc == OK) {
+            buf_uvarint(&w->pairs, name);
+            buf_uvarint(&w->pairs, value);
+        }
+    }
+    if (rc != OK)
+        return rc;
+    if (w->encoding.failed || w->pairs.failed)
+        return no_memory(w, err);
+    ASSERT(!str_equal(buf_as_str(&w->encoding), buf_as_str(&w->last_encoding))); /* each once */
+    hash = hash64(w->encoding.ptr, w->encoding.len);
+    rc = find_series(w, hash, id, err);
+    return rc == OK && *id == 0 ? add_series(w, hash, id, err) : rc;
+}
+
+/* ---- samples ---- */
+
+/* Begins the next transaction of the flush. */
+static enum errc commit_packs(struct day_writer *w, struct err *err)
+{
+    struct kv_txn *t = w->txn;
+    enum errc rc;
+
+    w->txn = NULL;
+    w->uncommitted = 0;
+    rc = kv_commit(t, err);
+    return rc == OK ? kv_begin_write(w->day->kv, &w->txn, err) : rc;
+}
+
+static enum errc finish_pack(struct day_writer *w, struct err *err)
+{
+    struct bytes pack;
+    struct day_key key;
+    enum errc rc;
+
+    if (pack_writer_finish(w->pack, &pack) != OK)
+        return no_memory(w, err);
+    rc = kv_append(w->txn, DAY_PACKS, key_u64_u32(&key, w->record.flush, w->record.n_packs), pack,
+                   err);
+    if (rc != OK)
+        return rc;
+    w->record.n_packs++;
+    w->uncommitted += pack.len;
+    return w->uncommitted >= WRITE_BYTES ? commit_packs(w, err) : OK;
+}
+
+/* Adds one chunk from the front of the column, less than fits when that fills the pack well. *n is
+ * how many samples it took. */
+static enum errc add_chunk(struct day_writer *w, uint32_t id, const struct column *c, size_t from,
+                           size_t *n, struct err *err)
+{
+    *n = c->n - from < PACK_MAX_SAMPLES ? c->n - from : PACK_MAX_SAMPLES;
+    for (;;) {
+        enum errc rc = pack_writer_add(w->pack, id, (struct pack_times){ c->t_ms + from, *n },
+                                       (struct pack_values){ PACK_FLOAT, c->v + from });
+
+        if (rc != ERR_FULL)
+            return rc == OK ? OK : no_memory(w, err);
+        if (*n >= SPLIT_SAMPLES) {
+            *n /= 2;
+            continue;
+        }
+        rc = finish_pack(w, err);
+        if (rc != OK)
+            return rc;
+        *n = c->n - from < PACK_MAX_SAMPLES ? c->n - from : PACK_MAX_SAMPLES;
+    }
+}
+
+static enum errc write_samples(struct day_writer *w, uint32_t id, const struct column *c,
+                               struct err *err)
+{
+    struct location where = { .id = id };
+
+    for (size_t from = 0, n = 0; from < c->n; from += n) {
+        enum errc rc = add_chunk(w, id, c, from, &n, err);
+
+        if (rc != OK)
+            return rc;
+        if (from == 0)
+            where.first_pack = w->record.n_packs; /* the number of the pack that is open */
+    }
+    where.n_packs = w->record.n_packs - where.first_pack + 1;
+    if (!vec_reserve(&w->locations, &w->cap_locations, w->n_locations + 1, sizeof *w->locations))
+        return no_memory(w, err);
+    w->locations[w->n_locations++] = where;
+    return OK;
+}
+
+enum errc day_writer_add(struct day_writer *w, struct labels labels, const struct column *samples,
+                         struct err *err)
+{
+    uint32_t id = 0;
+    enum errc rc;
+
+    ASSERT(w->txn);
+    if (samples->n == 0)
+        return OK;
+    int64_t first = samples->t_ms[0], last = samples->t_ms[samples->n - 1];
+
+    ASSERT(labels.n > 0 && day_of(first) == w->day->number && day_of(last) == w->day->number);
+    rc = identify(w, labels, &id, err);
+    if (rc == OK)
+        rc = write_samples(w, id, samples, err);
+    if (rc != OK)
+        return rc;
+    w->record.min_t_ms = first < w->record.min_t_ms ? first : w->record.min_t_ms;
+    w->record.max_t_ms = last > w->record.max_t_ms ? last : w->record.max_t_ms;
+    w->record.n_samples += samples->n;
+    w->record.n_series++;
+    w->record.highest = id > w->record.highest ? id : w->record.highest;
+    return OK;
+}
+
+/* ---- the index ---- */
+
+/* Seals w->value and writes it. */
+static enum errc write_value(struct day_writer *w, unsigned table, struct bytes key, bool append,
+                             struct err *err)
+{
+    seal_add(&w->value, key);
+    if (w->value.failed)
+        return no_memory(w, err);
+    return append ? kv_append(w->txn, table, key, buf_as_bytes(&w->value), err)
+                  : kv_put(w->txn, table, key, buf_as_bytes(&w->value), err);
+}
+
+static int compare_hashed(const void *a, const void *b)
+{
+    const struct hashed *x = a, *y = b;
+
+    if (x->hash != y->hash)
+        return x->hash < y->hash ? -1 : 1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Adds n ids to the lists under their hashes. */
+static enum errc write_hashes(struct day_writer *w, unsigned table, struct hashed *items, size_t n,
+                              struct err *err)
+{
+    enum errc rc = OK;
+
+    if (n)
+        qsort(items, n, sizeof *items, compare_hashed);
+    for (size_t i = 0; i < n && rc == OK; i++) {
+        struct day_key key;
+        struct bytes k = key_u64(&key, items[i].hash), there = { 0 };
+
+        rc = day_get(w->day, w->txn, table, k, &there, err);
+        if (rc != OK && rc != ERR_NOT_FOUND)
+            return rc;
+        buf_clear(&w->value);
+        if (rc == OK)
+            buf_add(&w->value, there.ptr, there.len);
+        buf_u32(&w->value, items[i].id);
+        rc = write_value(w, table, k, false, err);
+    }
+    return rc;
+}
+
+static enum errc write_symbols(struct day_writer *w, struct err *err)
+{
+    struct hashed *hashes = malloc((w->n_symbols + 1) * sizeof *hashes);
+    struct day_key key;
+    size_t n = 0;
+    enum errc rc = hashes ? OK : no_memory(w, err);
+
+    for (size_t i = 0; i < w->n_symbols && rc == OK; i++) {
+        const struct symbol *s = &w->symbols[i];
+
+        if (s->id <= w->before.last_symbol)
+            continue;
+        buf_clear(&w->value);
+        buf_str(&w->value, s->text);
+        rc = write_value(w, DAY_SYMBOLS, key_u32(&key, s->id), true, err);
+        hashes[n++] = (struct hashed){ s->hash, s->id };
+    }
+    if (rc == OK)
+        rc = write_hashes(w, DAY_SYMBOL_HASHES, hashes, n, err);
+    free(hashes);
+    return rc;
+}
+
+static enum errc write_series(struct day_writer *w, struct err *err)
+{
+    enum errc rc = OK;
+
+    for (size_t i = 0, from = 0; i < w->n_new && rc == OK; i++) {
+        struct day_key key;
+
+        buf_clear(&w->value);
+        buf_add(&w->value, w->series.ptr + from, w->series_ends[i] - from);
+        rc = write_value(w, DAY_SERIES, key_u32(&key, w->before.last_series + 1 + (uint32_t)i),
+                         true, err);
+        from = w->series_ends[i];
+    }
+    return rc == OK ? write_hashes(w, DAY_SERIES_HASHES, w->series_hashes, w->n_new, err) : rc;
+}
+
+static int compare_lists(const void *a, const void *b)
+{
+    const struct posting_list *x = a, *y = b;
+
+    return (x->pair > y->pair) - (x->pair < y->pair);
+}
+
+static enum errc write_postings(struct day_writer *w, struct err *err)
+{
+    enum errc rc = OK;
+
+    if (w->n_lists)
+        qsort(w->lists, w->n_lists, sizeof *w->lists, compare_lists);
+    for (size_t i = 0; i < w->n_lists && rc == OK; i++) {
+        uint64_t pair = w->lists[i].pair;
+        uint32_t last = 0;
+        struct day_key key;
+
+        buf_clear(&w->value);
+        for (uint32_t at = w->lists[i].first; at != UINT32_MAX; at = w->links[at].next) {
+            buf_uvarint(&w->value, w->links[at].id - last);
+            last = w->links[at].id;
+        }
+        rc =
+            write_value(w, DAY_POSTINGS,
+                        key_postings(&key, (uint32_t)(pair >> 32), (uint32_t)pair, w->record.flush),
+                        false, err);
+    }
+    return rc;
+}
+
+static int compare_locations(const void *a, const void *b)
+{
+    const struct location *x = a, *y = b;
+
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+static enum errc write_directory(struct day_writer *w, struct err *err)
+{
+    uint32_t last = 0;
+    enum errc rc = OK;
+
+    if (w->n_locations)
+        qsort(w->locations, w->n_locations, sizeof *w->locations, compare_locations);
+    for (size_t from = 0; from < w->n_locations && rc == OK; from += DIRECTORY_MAX_ENTRIES) {
+        size_t left = w->n_locations - from;
+        size_t n = left < DIRECTORY_MAX_ENTRIES ? left : DIRECTORY_MAX_ENTRIES;
+        struct day_key key;
+
+        buf_clear(&w->value);
+        buf_u32(&w->value, last);
+        for (size_t i = from; i < from + n; i++) {
+            ASSERT(w->locations[i].id > last); /* each series once */
+            last = w->locations[i].id;
+            buf_u32(&w->value, last);
+            buf_u32(&w->value, w->locations[i].first_pack);
+            buf_u32(&w->value, w->locations[i].n_packs);
+        }
+        rc = write_value(w, DAY_DIRECTORY, key_u64_u32(&key, w->record.flush, last), true, err);
+    }
+    return rc;
+}
+
+static enum errc write_index(struct day_writer *w, struct err *err)
+{
+    struct day_key key;
+    enum errc rc = pack_writer_count(w->pack) ? finish_pack(w, err) : OK;
+
+    if (rc == OK)
+        rc = write_symbols(w, err);
+    if (rc == OK)
+        rc = write_series(w, err);
+    if (rc == OK)
+        rc = write_postings(w, err);
+    if (rc == OK)
+        rc = write_directory(w, err);
+    if (rc != OK)
+        return rc;
+    buf_clear(&w->value);
+    flush_record_encode(&w->value, &w->record);
+    return write_value(w, DAY_FLUSHES, key_u64(&key, w->record.flush), true, err);
+}
+
+enum errc day_writer_commit(struct day_writer *w, struct err *err)
+{
+    enum errc rc;
+
+    ASSERT(w->txn);
+    rc = write_index(w, err);
+    if (rc == OK) {
+        struct kv_txn *t = w->txn;
+
+        w->txn = NULL;
+        rc = kv_commit(t, err);
+    }
+    if (rc == OK)
+        day_note_flush(w->day, &w->record);
+    writer_free(w);
+    return rc;
+}
