@@ -41,7 +41,7 @@ struct str str_copy(struct arena *a,
 
 static inline bool str_is(struct str s, const char *literal)
 {
-    return s.len == strlen(literal) && memcmp(s.ptr, literal, s.len) == 0;
+    return s.len == strlen(literal) && (s.len == 0 || memcmp(s.ptr, literal, s.len) == 0);
 }
 
 /* Whether s is valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). */
