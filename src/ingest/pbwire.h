@@ -151,7 +151,7 @@ static inline bool pb_next(struct pb_reader *r, struct pb_field *f)
         pb_fail(r, PB_BAD_KEY);
         return false;
     }
-    f->key = (uint32_t)key;
+    *f = (struct pb_field){ .key = (uint32_t)key };
     switch (key & 7) {
     case PB_VARINT:
         f->value = pb_varint(r);
