@@ -6,11 +6,16 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "http/server.h"
-
 #include "http_client.h"
 
 #include "base/banned.h"
@@ -198,7 +203,7 @@ static void answers_by_path_and_method(void **state)
         struct answer a = client_ask(f->port, cases[i].head, (struct bytes){ 0 });
 
         assert_int_equal(a.status, cases[i].status);
-        assert_string_equal((char *)a.body.ptr, cases[i].body);
+        assert_string_equal(answer_text(&a), cases[i].body);
         if (cases[i].value)
             assert_string_equal(answer_header(&a, cases[i].header), cases[i].value);
         else if (cases[i].header)
@@ -213,11 +218,11 @@ static void form_values_come_before_those_of_the_url(void **state)
     struct fixture *f = *state;
     struct answer a = client_form(f->port, "/echo?q=url&m=3", "q=form&m=1&m=2");
 
-    assert_string_equal((char *)a.body.ptr, "4  [q=form] [m=1] [m=2] [q=url] [m=3]");
+    assert_string_equal(answer_text(&a), "4  [q=form] [m=1] [m=2] [q=url] [m=3]");
     answer_free(&a);
     a = client_ask(f->port, "POST /echo?q=url HTTP/1.1\r\nContent-Type: application/json",
                    (struct bytes){ (const uint8_t *)"q=form", 6 });
-    assert_string_equal((char *)a.body.ptr, "4  [q=url]");
+    assert_string_equal(answer_text(&a), "4  [q=url]");
     answer_free(&a);
 }
 
@@ -253,7 +258,7 @@ static void chunked_upload_is_put_together(void **state)
     assert_true(client_text(fd, "2;name=value\r\nde\r\n0\r\n\r\n"));
     a = client_read(fd, false);
     assert_int_equal(a.status, 200);
-    assert_string_equal((char *)a.body.ptr, "5 495\n");
+    assert_string_equal(answer_text(&a), "5 495\n");
     answer_free(&a);
     close(fd);
 }
@@ -269,7 +274,7 @@ static void body_over_the_limit_gets_413(void **state)
     answer_free(&a);
     a = client_ask(f->port, "POST /write HTTP/1.1", (struct bytes){ body, LIMIT + 1 });
     assert_int_equal(a.status, 413);
-    assert_string_equal((char *)a.body.ptr,
+    assert_string_equal(answer_text(&a),
                         "request body is larger than the limit of 1048576 bytes\n");
     answer_free(&a);
 
@@ -371,7 +376,7 @@ static void slow_readers_and_blocked_queries_hold_up_nobody(void **state)
     for (size_t i = 0; i < ARRAY_LEN(blocked); i++) {
         struct answer a = client_read(blocked[i], false);
 
-        assert_string_equal((char *)a.body.ptr, "released\n");
+        assert_string_equal(answer_text(&a), "released\n");
         answer_free(&a);
         close(blocked[i]);
     }
@@ -526,7 +531,7 @@ static void stopping_lets_running_requests_finish(void **state)
     atomic_store(&f->release, true);
     a = client_read(fd, false);
     assert_int_equal(a.status, 200);
-    assert_string_equal((char *)a.body.ptr, "released\n");
+    assert_string_equal(answer_text(&a), "released\n");
     answer_free(&a);
     close(fd);
     pthread_join(thread, NULL);

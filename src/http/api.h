@@ -1,0 +1,46 @@
+/* api.h -- Prometheus' HTTP API over a store: what the server serves.
+ *
+ * The API is there before the store: until api_set_db() is called every endpoint that needs it
+ * answers 503, so that a probe sees a server that is starting instead of none.
+ *
+ * Threads: api_set_db() from any thread, once; the rest from the thread that made it.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "http/route.h"
+
+struct api;
+struct db;
+
+/* A name and its value as text: the flags shown by /api/v1/status/flags. */
+struct api_flag {
+    const char *name, *value;
+};
+
+struct api_options {
+    const char *version;          /* the program's own */
+    int64_t query_timeout_ms;     /* 2 min */
+    uint64_t query_max_samples;   /* 50,000,000 */
+    int64_t lookback_ms;          /* 5 min */
+    int64_t retention_ms;         /* shown only */
+    const struct api_flag *flags; /* borrowed; shown only */
+    size_t n_flags;
+    const struct clock *clock; /* NULL: clock_system */
+};
+
+struct api_options api_options_default(void);
+
+/* NULL when out of memory. */
+struct api *api_new(const struct api_options *options);
+void api_free(struct api *api); /* after the server has stopped; NULL is fine */
+
+/* What to give to http_server_start(). Valid as long as api. */
+const struct http_service *api_service(const struct api *api);
+
+/* From now on the store is there. It must outlive the server. */
+void api_set_db(struct api *api, struct db *db);

@@ -1,0 +1,98 @@
+/* api_private.h -- what the files api*.c share. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/clock.h"
+#include "http/api.h"
+#include "http/json.h"
+#include "http/message.h"
+#include "http/route.h"
+#include "ingest/remote_write.h"
+#include "storage/db.h"
+
+/* Flags of a route. */
+enum {
+    API_NEEDS_DB = 1, /* 503 until the store is there */
+    API_JSON = 2      /* its errors are JSON */
+};
+
+enum {
+    API_MAX_FORM = 4 << 20,        /* a query of 1 MiB may be three times as long when encoded */
+    API_MAX_WRITE = 16 << 20,      /* compressed */
+    API_MAX_META_BYTES = 512 << 20 /* memory of one listing of labels or series */
+};
+
+/* Status codes that are counted apart; others are counted under the last, "other". */
+enum { API_CODES = 16, API_BUCKETS = 9 };
+
+struct handler_stats {
+    atomic_uint_fast64_t by_code[API_CODES];
+    atomic_uint_fast64_t le[API_BUCKETS + 1]; /* not cumulative; the last is +Inf */
+    atomic_uint_fast64_t sum_us;
+};
+
+/* Memory of a write, kept for the next one. */
+struct write_scratch {
+    struct write_scratch *next;
+    struct remote_write rw;
+};
+
+struct api {
+    struct api_options o;
+    struct http_service service;
+    _Atomic(struct db *) db;
+    int64_t started_ms;
+    struct handler_stats *stats; /* one for each route and, last, one for unknown paths */
+    pthread_mutex_t lock;        /* guards scratch */
+    struct write_scratch *scratch;
+};
+
+extern const struct route api_routes[];
+extern const size_t n_api_routes;
+
+/* ---- answers (api.c) ---- */
+
+/* {"status":"error",...} with the status that belongs to code. */
+void api_error(struct http_response *rs, enum errc code, const char *text);
+
+/* The same for `invalid parameter "name": …`, always 400. */
+void api_bad_param(const struct http_request *rq, struct http_response *rs, const char *name,
+                   const char *text);
+
+/* {"status":"success","data": -- what follows is the caller's, then api_end(). */
+void api_begin(struct http_response *rs);
+
+/* Ends what api_begin() began: the warnings and infos (may be none), }. */
+struct api_notes {
+    const struct str *warnings, *infos;
+    size_t n_warnings, n_infos;
+    const char *warning; /* one more, or NULL */
+};
+void api_end(struct buf *b, const struct api_notes *notes);
+
+#define API_TRUNCATED "results truncated due to limit"
+
+/* The store; never NULL in a route with API_NEEDS_DB. */
+struct db *api_db(const struct api *api);
+
+/* The time parameter name, or otherwise when it is absent. False: rs has the error. */
+bool api_time(const struct http_request *rq, struct http_response *rs, const char *name,
+              int64_t otherwise_ms, int64_t *t_ms);
+bool api_limit(const struct http_request *rq, struct http_response *rs, uint64_t *n);
+
+/* ---- handlers ---- */
+
+http_handler api_query, api_query_range, api_format_query, api_query_exemplars; /* api_query.c */
+http_handler api_labels, api_label_values, api_series, api_metadata;            /* api_meta.c */
+http_handler api_constant, api_buildinfo, api_runtimeinfo, api_flags, api_healthy, api_ready,
+    api_home;             /* api_status.c */
+http_handler api_metrics; /* api_metrics.c */
+http_handler api_write;   /* api_write.c */
+
+/* Counts a request (api_metrics.c). */
+void api_count(void *ctx, const struct route *route, unsigned status, int64_t took_ns);
+
+/* Frees the memory kept for writes (api_write.c). */
+void api_write_free(struct api *api);

@@ -1,0 +1,39 @@
+/* options.h -- the command line: subcommand and flags, with defaults from one table that also
+ * prints --help. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "base/log.h"
+
+enum command { COMMAND_SERVE, COMMAND_HELP, COMMAND_VERSION };
+
+enum { OPTIONS_MAX_FLAGS = 16 };
+
+struct options {
+    enum command command;
+    const char *listen_address;
+    const char *data_dir;
+    int64_t retention_ms;
+    int64_t flush_interval_ms;
+    int64_t head_bytes, map_bytes;
+    int64_t query_timeout_ms, query_max_samples, lookback_ms, query_max_concurrency;
+    enum log_level log_level;
+
+    /* Every flag with its value as text, for /api/v1/status/flags: n_flags of them. */
+    struct {
+        const char *name, *value;
+    } flags[OPTIONS_MAX_FLAGS];
+    size_t n_flags;
+};
+
+/* Reads the command line; what it does not name has its default. ERR_BAD_CONFIG: the text names
+ * the flag, its value and what was expected, or the nearest flag to an unknown one. Texts point
+ * into argv, which is permuted. Not for several threads at once (getopt). */
+MUST_USE enum errc options_parse(int argc, char **argv, struct options *out, struct err *err);
+
+void options_print_help(struct buf *b);
