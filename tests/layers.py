@@ -34,7 +34,7 @@ def faults(src):
             system = re.match(r"\s*#\s*include\s+<([^>]+)>", line)
             if own:
                 target = own[1].split("/")[0]
-                if "/" not in own[1]:
+                if folder and "/" not in own[1]:
                     yield f'{name}:{number}: include "{own[1]}" with its folder'
                 elif folder and target not in MAY_INCLUDE[folder]:
                     yield f"{name}:{number}: {folder} may not include {target}"
