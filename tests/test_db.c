@@ -1,0 +1,492 @@
+/* The store as a whole, in memory and on disk: what was appended is read back, whatever happens in
+ * between. */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+#include "base/fs.h"
+#include "base/log.h"
+#include "db_tools.h"
+#include "storage/db.h"
+
+enum { T0 = 1700000000 }; /* seconds */
+
+static struct db *open_db(const struct db_options *o)
+{
+    struct arena *a = arena_new(0);
+    struct err err = err_in(a);
+    struct db *db;
+
+    if (db_open(o, &db, &err) != OK)
+        fail_msg("open: %s", err_text(&err));
+    arena_free(a);
+    return db;
+}
+
+static void flush(struct db *db)
+{
+    struct arena *a = arena_new(0);
+    struct err err = err_in(a);
+
+    if (db_flush(db, &err) != OK)
+        fail_msg("flush: %s", err_text(&err));
+    arena_free(a);
+}
+
+/* ---- a model: what the store must hold ---- */
+
+enum { N_SERIES = 12, N_SLOTS = 4000, SLOT_MS = 60000 };
+
+struct model {
+    double v[N_SERIES][N_SLOTS];
+    bool has[N_SERIES][N_SLOTS];
+};
+
+static uint32_t rng_state;
+
+static uint32_t rng(uint32_t below)
+{
+    rng_state = rng_state * 1664525u + 1013904223u;
+    return (uint32_t)(((uint64_t)(rng_state >> 8) * below) >> 24);
+}
+
+static const char *series_name(int i)
+{
+    static char name[32];
+
+    snprintf(name, sizeof name, "m%d job=j%d", i % 3, i);
+    return name;
+}
+
+static int64_t slot_time(int slot)
+{
+    return (int64_t)T0 * 1000 + (int64_t)slot * SLOT_MS;
+}
+
+/* Appends up to 50 samples in some order; sometimes one that is there already, with the same bits
+ * or others. */
+static void append_some(struct db *db, struct model *m)
+{
+    struct sample samples[50];
+    int series = (int)rng(N_SERIES);
+    size_t n = 0, count = 1 + rng(50);
+
+    while (n < count) {
+        int slot = (int)rng(N_SLOTS);
+        double v = rng(20) == 0 ? stale_nan() : (double)rng(1000) / 7;
+
+        if (m->has[series][slot])
+            v = m->v[series][slot]; /* a repeat: the same bits */
+        m->has[series][slot] = true;
+        m->v[series][slot] = v;
+        samples[n++] = (struct sample){ slot_time(slot), v };
+    }
+    assert_true(append_series(db, series_name(series), samples, n, NULL));
+}
+
+static void assert_equals_model(struct db *db, const struct model *m)
+{
+    for (int i = 0; i < N_SERIES; i++) {
+        struct column c = read_series(db, series_name(i), INT64_MIN, INT64_MAX);
+        size_t at = 0;
+
+        for (int slot = 0; slot < N_SLOTS; slot++) {
+            if (!m->has[i][slot])
+                continue;
+            assert_true(at < c.n);
+            assert_int_equal(c.t_ms[at], slot_time(slot));
+            assert_int_equal(f64_bits(c.v[at]), f64_bits(m->v[i][slot]));
+            at++;
+        }
+        assert_int_equal(at, c.n);
+        column_free(&c);
+    }
+}
+
+static void samples_in_any_order_are_read_in_order(void **state)
+{
+    struct db_options o = test_db_options(NULL);
+    struct db *db = open_db(&o);
+    struct model *m = calloc(1, sizeof *m);
+
+    (void)state;
+    rng_state = 1;
+    for (int i = 0; i < 300; i++)
+        append_some(db, m);
+    assert_equals_model(db, m);
+    free(m);
+    db_close(db);
+}
+
+static void flushes_and_restarts_change_nothing(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct model *m = calloc(1, sizeof *m);
+
+    (void)state;
+    rng_state = 2;
+    for (int i = 0; i < 400; i++) {
+        append_some(db, m);
+        if (rng(40) == 0)
+            flush(db);
+        if (rng(60) == 0) {
+            db_close(db);
+            db = open_db(&o);
+        }
+        if (rng(100) == 0)
+            assert_equals_model(db, m);
+    }
+    assert_equals_model(db, m);
+    db_close(db);
+    free(m);
+    test_folder_remove(dir);
+}
+
+/* The copy is what a crash leaves: nothing was closed. */
+static void copy_folder(const char *from, const char *to)
+{
+    char command[1200];
+
+    snprintf(command, sizeof command, "cp -a '%s/.' '%s/' && rm -f '%s'/days/*-lock '%s'/*-lock",
+             from, to, to, to);
+    assert_int_equal(system(command), 0);
+}
+
+static void a_copy_taken_at_any_time_recovers(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct model *m = calloc(1, sizeof *m);
+
+    (void)state;
+    rng_state = 3;
+    for (int i = 0; i < 12; i++) {
+        char *copy = test_folder_new();
+        struct db_options other = test_db_options(copy);
+        struct db *recovered;
+
+        for (int k = 0; k < 10; k++)
+            append_some(db, m);
+        if (i % 3 == 1)
+            flush(db);
+        copy_folder(dir, copy);
+        recovered = open_db(&other);
+        assert_equals_model(recovered, m);
+        append_some(recovered, m); /* and goes on */
+        db_close(recovered);
+        recovered = open_db(&other);
+        assert_equals_model(recovered, m);
+        db_close(recovered);
+        /* the original has not seen the last append */
+        db_close(db);
+        test_folder_remove(dir);
+        dir = copy;
+        o = other;
+        db = open_db(&o);
+    }
+    db_close(db);
+    free(m);
+    test_folder_remove(dir);
+}
+
+static void a_view_keeps_seeing_each_sample_once_across_a_flush(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct sample before[] = { { T0 * 1000LL, 1 }, { T0 * 1000LL + 1, 2 } };
+    struct sample after[] = { { T0 * 1000LL + 2, 3 } };
+    struct column c;
+
+    (void)state;
+    assert_true(append_series(db, "m", before, 2, NULL));
+    flush(db);
+    assert_true(append_series(db, "m", after, 1, NULL));
+    c = read_series(db, "m", INT64_MIN, INT64_MAX);
+    assert_int_equal(c.n, 3);
+    column_free(&c);
+    flush(db);
+    c = read_series(db, "m", INT64_MIN, INT64_MAX);
+    assert_int_equal(c.n, 3);
+    column_free(&c);
+    c = read_series(db, "m", T0 * 1000LL + 1, T0 * 1000LL + 1);
+    assert_int_equal(c.n, 1);
+    column_free(&c);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+struct racer {
+    struct db *db;
+    int id;
+    size_t n;
+};
+
+static void *append_all(void *arg)
+{
+    struct racer *r = arg;
+    char name[32];
+
+    snprintf(name, sizeof name, "race id=%d", r->id);
+    for (size_t i = 0; i < r->n; i++) {
+        struct sample s = { T0 * 1000LL + (int64_t)i * 1000, (double)i };
+
+        if (!append_series(r->db, name, &s, 1, NULL))
+            return r;
+    }
+    return NULL;
+}
+
+static void appends_readers_and_flushes_may_run_at_once(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    pthread_t threads[4];
+    struct racer racers[4];
+
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        racers[i] = (struct racer){ db, i, 400 };
+        assert_int_equal(pthread_create(&threads[i], NULL, append_all, &racers[i]), 0);
+    }
+    for (int i = 0; i < 10; i++) {
+        struct column c = read_series(db, "race id=1", INT64_MIN, INT64_MAX);
+
+        for (size_t k = 0; k < c.n; k++) /* a prefix, without holes */
+            assert_true(c.v[k] == (double)k);
+        column_free(&c);
+        flush(db);
+    }
+    for (int i = 0; i < 4; i++) {
+        void *failed;
+        char name[32];
+        struct column c;
+
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+        snprintf(name, sizeof name, "race id=%d", i);
+        c = read_series(db, name, INT64_MIN, INT64_MAX);
+        assert_int_equal(c.n, 400);
+        column_free(&c);
+    }
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+/* ---- what is refused ---- */
+
+static void bad_samples_are_refused_and_named_and_the_good_ones_stored(void **state)
+{
+    struct fake_clock clock;
+    struct db_options o = test_db_options(NULL);
+    struct write_result res = { 0 };
+    int64_t now = T0 * 1000LL;
+    struct sample samples[] = {
+        { now - 2 * DAY_MS, 1 }, { now, 2 }, { now + 600001, 3 }, { now + 600000, 4 }, { now, 5 }
+    };
+    struct db *db;
+    struct column c;
+
+    (void)state;
+    fake_clock_init(&clock, now);
+    o.clock = &clock.clock;
+    o.retention_ms = DAY_MS;
+    db = open_db(&o);
+    assert_true(append_series(db, "m a=b", samples, 5, &res));
+    assert_int_equal(res.stored, 2);
+    assert_int_equal(res.rejected[DB_REJECT_TOO_OLD], 1);
+    assert_int_equal(res.rejected[DB_REJECT_TOO_NEW], 1);
+    assert_int_equal(res.rejected[DB_REJECT_DUPLICATE], 1);
+    buf_u8(&res.text, 0);
+    assert_non_null(strstr((char *)res.text.ptr, "too old sample"));
+    assert_non_null(strstr((char *)res.text.ptr, "too far in the future"));
+    assert_non_null(strstr((char *)res.text.ptr, "duplicate sample for timestamp"));
+    assert_non_null(strstr((char *)res.text.ptr, "m{a=\"b\"}"));
+    c = read_series(db, "m a=b", INT64_MIN, INT64_MAX);
+    assert_int_equal(c.n, 2);
+    column_free(&c);
+    buf_free(&res.text);
+    db_close(db);
+}
+
+static void a_series_without_a_name_is_refused_alone(void **state)
+{
+    struct db_options o = test_db_options(NULL);
+    struct db *db = open_db(&o);
+    struct sample s = { T0 * 1000LL, 1 };
+    struct write_result res = { 0 };
+
+    (void)state;
+    assert_true(append_series(db, "a=b", &s, 1, &res));
+    assert_int_equal(res.rejected[DB_REJECT_LABELS], 1);
+    assert_int_equal(res.stored, 0);
+    buf_free(&res.text);
+    db_close(db);
+}
+
+static void only_the_first_rejections_are_written_out(void **state)
+{
+    struct db_options o = test_db_options(NULL);
+    struct db *db = open_db(&o);
+    struct sample samples[50];
+    struct write_result res = { 0 };
+    size_t lines = 0;
+
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        samples[i] = (struct sample){ INT64_MAX - i, 1 };
+    assert_true(append_series(db, "m", samples, 50, &res));
+    for (size_t i = 0; i < res.text.len; i++)
+        lines += res.text.ptr[i] == '\n';
+    assert_int_equal(lines, 11);
+    assert_int_equal(res.rejected[DB_REJECT_TOO_NEW], 50);
+    buf_free(&res.text);
+    db_close(db);
+}
+
+/* ---- labels, metadata, retention, the folder ---- */
+
+static void label_names_and_values_come_from_head_and_disk(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct arena *a = arena_new(0);
+    struct sample s = { T0 * 1000LL, 1 };
+    struct str_list list;
+    struct db_view *v;
+    struct matcher m;
+
+    (void)state;
+    assert_true(append_series(db, "up job=x zone=1", &s, 1, NULL));
+    flush(db);
+    assert_true(append_series(db, "up job=y", &s, 1, NULL));
+    assert_int_equal(db_view_open(db, INT64_MIN, INT64_MAX, &v, NULL), OK);
+    assert_int_equal(db_label_names(v, NULL, 0, a, &list, NULL), OK);
+    assert_int_equal(list.n, 3);
+    assert_true(str_is(list.items[0], "__name__") && str_is(list.items[1], "job")
+                && str_is(list.items[2], "zone"));
+    assert_int_equal(db_label_values(v, STR("job"), NULL, 0, a, &list, NULL), OK);
+    assert_true(list.n == 2 && str_is(list.items[0], "x") && str_is(list.items[1], "y"));
+    assert_int_equal(matcher_init(&m, MATCH_EQ, STR("zone"), STR("1"), a, NULL), OK);
+    assert_int_equal(db_label_values(v, STR("job"), &m, 1, a, &list, NULL), OK);
+    assert_true(list.n == 1 && str_is(list.items[0], "x"));
+    matcher_free(&m);
+    db_view_close(v);
+    arena_free(a);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+static void metadata_survives_a_restart(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct metric_metadata m[] = { { STR("b"), METRIC_GAUGE, STR("helps"), STR("seconds") },
+                                   { STR("a_total"), METRIC_COUNTER, STR(""), STR("") } };
+    struct write_batch batch = { .metadata = m, .n_metadata = 2 };
+    struct write_result res = { 0 };
+    struct arena *a = arena_new(0);
+    struct metadata_list list;
+
+    (void)state;
+    assert_int_equal(db_append(db, &batch, &res, NULL), OK);
+    db_close(db);
+    db = open_db(&o);
+    assert_int_equal(db_metadata(db, a, &list, NULL), OK);
+    assert_int_equal(list.n, 2);
+    assert_true(str_is(list.items[0].family, "a_total") && list.items[0].type == METRIC_COUNTER);
+    assert_true(str_is(list.items[1].help, "helps") && str_is(list.items[1].unit, "seconds"));
+    arena_free(a);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+static void a_second_process_is_kept_out(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o), *other;
+    struct arena *a = arena_new(0);
+    struct err err = err_in(a);
+
+    (void)state;
+    assert_int_equal(db_open(&o, &other, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err_text(&err), "LOCK"));
+    db_close(db);
+    arena_free(a);
+    test_folder_remove(dir);
+}
+
+static void a_newer_format_is_refused(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db;
+
+    (void)state;
+    assert_int_equal(
+        fs_write_atomic(dir, "VERSION", (struct bytes){ (const uint8_t *)"99\n", 3 }, NULL), OK);
+    assert_int_equal(db_open(&o, &db, NULL), ERR_UNSUPPORTED);
+    test_folder_remove(dir);
+}
+
+static void a_late_sample_lands_in_its_old_day(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct sample now = { T0 * 1000LL, 1 }, old = { T0 * 1000LL - 9 * (int64_t)DAY_MS, 2 };
+    struct db_stats stats;
+    struct column c;
+
+    (void)state;
+    assert_true(append_series(db, "m", &now, 1, NULL));
+    flush(db);
+    assert_true(append_series(db, "m", &old, 1, NULL));
+    flush(db);
+    db_stats(db, &stats);
+    assert_int_equal(stats.days, 2);
+    assert_int_equal(stats.head_samples, 0);
+    c = read_series(db, "m", INT64_MIN, INT64_MAX);
+    assert_true(c.n == 2 && c.v[0] == 2 && c.v[1] == 1);
+    column_free(&c);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(samples_in_any_order_are_read_in_order),
+        cmocka_unit_test(flushes_and_restarts_change_nothing),
+        cmocka_unit_test(a_copy_taken_at_any_time_recovers),
+        cmocka_unit_test(a_view_keeps_seeing_each_sample_once_across_a_flush),
+        cmocka_unit_test(appends_readers_and_flushes_may_run_at_once),
+        cmocka_unit_test(bad_samples_are_refused_and_named_and_the_good_ones_stored),
+        cmocka_unit_test(a_series_without_a_name_is_refused_alone),
+        cmocka_unit_test(only_the_first_rejections_are_written_out),
+        cmocka_unit_test(label_names_and_values_come_from_head_and_disk),
+        cmocka_unit_test(metadata_survives_a_restart),
+        cmocka_unit_test(a_second_process_is_kept_out),
+        cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(a_late_sample_lands_in_its_old_day),
+    };
+
+    log_set_level(LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
