@@ -31,7 +31,7 @@ struct quantile {
     struct grouping by;
     struct quantile_group *groups; /* by number in by */
     size_t cap;
-    uint64_t held;
+    uint64_t held; /* by the series of all groups */
 };
 
 static enum errc keep_series(void *ctx, struct fseries *s, struct err *err)
@@ -48,11 +48,10 @@ static enum errc keep_series(void *ctx, struct fseries *s, struct err *err)
             return err_set(err, ERR_NOMEM, 0, "out of memory");
         k->groups[n] = (struct quantile_group){ 0 };
     }
-    if ((rc = query_hold(k->q, n_steps, err)) != OK)
-        return rc;
-    k->held += n_steps;
     note_name_loss(&k->groups[id].name, s, n_steps);
-    return vector_add(k->q, &k->groups[id].series, s, err);
+    if ((rc = vector_add(k->q, &k->groups[id].series, s, err)) == OK)
+        k->held += n_steps;
+    return rc;
 }
 
 static enum errc emit_quantile(const struct quantile *k, size_t id, const double *param, sink *to,

@@ -45,8 +45,8 @@ MUST_USE enum errc eval_scalar(struct query *q, const struct node *n, double **o
 /* The text of a string expression (literal, maybe in parentheses). */
 struct str eval_string(const struct node *n);
 
-/* A copy of s with its values appended to v, in the arena: what a collecting sink does. ERR_LIMIT.
- */
+/* A copy of s with its values appended to v, in the arena: what a collecting sink does. Its samples
+ * count as held until the owner of v releases them. ERR_LIMIT. */
 MUST_USE enum errc vector_add(struct query *q, struct vector *v, const struct fseries *s,
                               struct err *err);
 

@@ -307,11 +307,11 @@ static enum errc sorted(const struct order *o, sink *to, void *ctx, struct err *
                  "labels");
         return eval_each(o->q, o->call->call.args[0], to, ctx, err);
     }
-    if ((rc = eval_vector(o->q, o->call->call.args[0], &v, err)) != OK
-        || (rc = sort_vector(o, &v, err)) != OK)
-        return rc;
+    if ((rc = eval_vector(o->q, o->call->call.args[0], &v, err)) == OK)
+        rc = sort_vector(o, &v, err);
     for (size_t i = 0; rc == OK && i < v.n; i++)
         rc = to(ctx, &v.items[i], err);
+    query_release(o->q, v.n); /* of one step */
     return rc;
 }
 
