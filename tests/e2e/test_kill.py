@@ -107,7 +107,7 @@ def main():
     data_dir = tempfile.mkdtemp(prefix="tidemark-kill-")
     acked, unknown = [{} for _ in range(SENDERS)], [{} for _ in range(SENDERS)]
     print(f"seed {args.seed}, {args.cycles} kills")
-    server = harness.tidemark(args.tidemark, data_dir, "--storage.head-bytes=256KiB")
+    server = harness.tidemark(args.tidemark, data_dir, "--storage.head-size=256KiB")
     server.start()
     try:
         start_ms = int(time.time() * 1000) - 3600000
