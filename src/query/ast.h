@@ -83,8 +83,9 @@ bool aggregate_op_has_param(enum aggregate_op op);
 struct node;
 struct func; /* functions.h */
 
-/* A duration as written: a literal, or an expression that is evaluated when the query is prepared.
- */
+/* A duration as written: a literal (expr is a NODE_NUMBER, maybe in parentheses), or an expression
+ * that duration_prepare() (duration_expr.h) evaluates before the query runs. An offset of zero
+ * counts as absent. */
 struct duration {
     struct node *expr; /* NULL: absent (an omitted subquery step, no offset) */
     int64_t ms; /* the value: known after parsing for literals, after preparation otherwise */
@@ -121,9 +122,10 @@ struct matching {
 
 struct node {
     enum node_kind kind;
-    enum value_type type; /* set by types_check() */
+    enum value_type type; /* known from the day the node is made */
     uint32_t pos, end;
-    bool invariant; /* same value at every step; set by preparation */
+    uint16_t height; /* 1 for a leaf; at most PARSE_MAX_HEIGHT, so recursion is safe */
+    bool invariant;  /* same value at every step; set by preparation */
     union {
         struct {
             double value;
@@ -131,7 +133,7 @@ struct node {
         } number;
         struct str string;
         struct {
-            struct str name; /* written outside the braces, else empty; also among the matchers */
+            struct str name; /* written outside the braces, else empty; then the last matcher too */
             struct matcher *matchers;
             size_t n_matchers;
             struct modifiers mod;

@@ -6,12 +6,19 @@
  */
 #pragma once
 
+#include <stdint.h>
+
 #include "base/err.h"
 #include "query/ast.h"
 
 struct arena;
 
-enum { PARSE_MAX_BYTES = 1 << 20, PARSE_MAX_DEPTH = 200 };
+/* Depth counts brackets, signs and right operands of ^ while reading; height counts nodes from root
+ * to leaf, which a long chain a + b + c + … makes as well. */
+enum { PARSE_MAX_BYTES = 1 << 20, PARSE_MAX_DEPTH = 200, PARSE_MAX_HEIGHT = 500 };
+
+/* err.pos of an ERR_BAD_QUERY that has no place in the text: printed without one. */
+#define PARSE_NO_POSITION UINT32_MAX
 
 /* The tree of a whole query, type-checked; everything in the arena (but compiled patterns: free
  * with parse_free()). ERR_BAD_QUERY, ERR_TOO_LARGE, ERR_LIMIT (arena full). */
@@ -19,14 +26,16 @@ MUST_USE enum errc parse_query(struct str text, struct arena *a, struct node **o
                                struct err *err);
 
 /* One series selector without modifiers: the API's match[] parameter. ERR_BAD_QUERY also when every
- * matcher accepts the empty value ("match[] must contain at least one non-empty matcher"). */
+ * matcher accepts the empty value ("match[] must contain at least one non-empty matcher", without a
+ * position). The caller frees each of the n matchers with matcher_free(). */
 MUST_USE enum errc parse_selector(struct str text, struct arena *a, struct matcher **out, size_t *n,
                                   struct err *err);
 
 /* Frees the compiled patterns of a tree. NULL is fine. */
 void parse_free(struct node *n);
 
-/* Adds `1:5: parse error: TEXT` (or `unknown position: parse error: …` for an empty query). */
+/* Adds `1:5: parse error: TEXT` (or `unknown position: parse error: …` for an empty query, or TEXT
+ * alone without a position). */
 void parse_error_print(struct buf *b, struct str text, const struct err *err);
 
 /* LINE:COL of a byte offset, both from 1, COL in bytes. */
