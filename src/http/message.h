@@ -1,8 +1,8 @@
 /* message.h -- an HTTP request and its response, free of any HTTP library.
  *
  * The server (http/server.h) makes a request, a handler reads it and fills a response, the server
- * sends that. Everything in a request lives until its response has been sent, in the request's
- * arena.
+ * sends that. Everything in a request but its body lives until the response has been sent, in the
+ * request's arena.
  */
 #pragma once
 
@@ -48,7 +48,7 @@ struct http_request {
     struct http_pairs params; /* those of a form body, then those of the URL */
     const char *params_error; /* why the parameters could not be read, or NULL */
     struct http_pairs headers;
-    struct bytes body;
+    struct bytes body;         /* gone when the handler has returned */
     int64_t complete_ns;       /* when the last byte had arrived, on the monotonic clock */
     const atomic_bool *cancel; /* becomes true when the client has left */
     struct arena *arena;

@@ -134,6 +134,13 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *c)
     return x;
 }
 
+static void drop_body(struct exchange *x)
+{
+    atomic_fetch_sub(&x->server->bodies_bytes, x->body.len);
+    buf_free(&x->body);
+    x->request.body = (struct bytes){ 0 };
+}
+
 static void on_completed(void *cls, struct MHD_Connection *c, void **context,
                          enum MHD_RequestTerminationCode code)
 {
@@ -146,10 +153,9 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **context,
         return;
     *context = NULL;
     watch_deadline(s->watch, x->item, s->o.idle_timeout_ms);
-    atomic_fetch_sub(&s->bodies_bytes, x->body.len);
+    drop_body(x);
     http_response_clear(&x->response);
     buf_free(&x->response.body);
-    buf_free(&x->body);
     arena_free(x->request.arena);
     free(x);
     pthread_mutex_lock(&s->lock);
@@ -333,6 +339,7 @@ static void finish(struct exchange *x)
 {
     struct http_server *s = x->server;
 
+    drop_body(x);
     watch_client(s->watch, x->item, NULL);
     x->state = ANSWERED;
     MHD_resume_connection(x->connection);
@@ -461,25 +468,33 @@ static enum MHD_Result begin(struct exchange *x, const char *method)
     return MHD_YES;
 }
 
-static enum MHD_Result add_body(struct exchange *x, const char *data, size_t n)
+/* Keeps n bytes of the body, or refuses the request. */
+static void keep_body(struct exchange *x, const char *data, size_t n)
 {
     struct http_server *s = x->server;
 
-    if (x->state == BODY) {
-        if (n > x->route->max_body_bytes - x->body.len) {
-            refuse_too_large(x);
-        } else if (atomic_fetch_add(&s->bodies_bytes, n) + n > s->o.max_bodies_bytes) {
+    if (n > x->route->max_body_bytes - x->body.len) {
+        refuse_too_large(x);
+    } else if (atomic_fetch_add(&s->bodies_bytes, n) + n > s->o.max_bodies_bytes) {
+        atomic_fetch_sub(&s->bodies_bytes, n);
+        refuse_busy(x, "too many requests at once");
+    } else {
+        buf_add(&x->body, data, n);
+        if (x->body.failed) {
             atomic_fetch_sub(&s->bodies_bytes, n);
-            refuse_busy(x, "too many requests at once");
-        } else {
-            buf_add(&x->body, data, n);
-            if (x->body.failed) {
-                atomic_fetch_sub(&s->bodies_bytes, n);
-                refuse_busy(x, "out of memory");
-            }
-            return MHD_YES;
+            refuse_busy(x, "out of memory");
         }
     }
+    if (x->state == REFUSED)
+        drop_body(x);
+}
+
+static enum MHD_Result add_body(struct exchange *x, const char *data, size_t n)
+{
+    if (x->state == BODY)
+        keep_body(x, data, n);
+    if (x->state == BODY)
+        return MHD_YES;
     x->dropped += n;
     return x->dropped <= drop_limit(x) ? MHD_YES : MHD_NO;
 }
@@ -542,9 +557,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const cha
     case ANSWERED:
         return send_response(x);
     case RUNNING:
-        break; /* suspended connections are not called */
+        break;
     }
-    ASSERT(!"a suspended request was called");
+    ASSERT(x->state != RUNNING); /* suspended connections are not called */
     return MHD_NO;
 }
 

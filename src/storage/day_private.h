@@ -12,9 +12,10 @@
  *   series_hashes  u64 labels_hash()              u32 series whose labels have this hash
  *   postings       u32 name, u32 value, u64 flush the series which this flush added to name=value:
  *                                                 uvarint differences, the first from 0
- *   directory      u64 flush, u32 last series     u32 last series of the block before (0: none),
- * then u32 series, u32 first pack, u32 packs for each series of the block, increasing packs u64
- * flush, u32 number          a pack; numbers count from 0
+ *   directory      u64 flush, u32 last series     u32 last series of the block before (0: none), then
+ *                                                 u32 series, u32 first pack, u32 packs for each
+ *                                                 series of the block, increasing
+ *   packs          u64 flush, u32 number          a pack; numbers count from 0
  *
  * Symbols and series are numbered from 1 in the order they came, so series 1..n are those of the
  * flushes that end with n. Packs are written in the order samples arrive, which is by labels, not

@@ -307,7 +307,8 @@ static enum errc store_metadata(struct append *a, struct err *err)
     return rc;
 }
 
-/* Unflushed samples may take four times the flush size: beyond that the disk is not keeping up. */
+/* Has the samples flushed in time. They may take four times the flush size: beyond that the disk is
+ * not keeping up. */
 static enum errc check_memory(struct db *db, struct err *err)
 {
     struct head_stats head;
@@ -315,6 +316,8 @@ static enum errc check_memory(struct db *db, struct err *err)
     if (!db->dir)
         return OK;
     head_stats(db->head, &head);
+    if (head.bytes > db->options.head_bytes)
+        db_keeper_wake(db);
     if (head.bytes / 4 > db->options.head_bytes)
         return err_set(err, ERR_UNAVAILABLE, 0,
                        "unflushed samples take %llu bytes of memory: the disk is not keeping up",

@@ -6,7 +6,6 @@
  * committed is known by its flush number and is not written again, everything else is still in the
  * log and in the frozen runs, and the next flush goes on where this one stopped.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -218,40 +217,58 @@ static bool flush_is_due(struct db *db)
     return head.bytes > db->options.head_bytes || age_ms > db->options.flush_interval_ms;
 }
 
-static void keep(struct db *db)
+/* False when a flush failed: it is tried again after a pause. */
+static bool keep(struct db *db)
 {
     struct arena *a = arena_new(0);
     struct err err = err_in(a);
     size_t dropped = 0;
+    bool ok = true;
 
-    if (flush_is_due(db) && db_flush(db, &err) != OK)
+    if (flush_is_due(db) && db_flush(db, &err) != OK) {
         log_error("flush failed; the samples stay in the log and in memory", "reason=\"%s\"",
                   err_text(&err));
+        ok = false;
+    }
     if (days_drop_before(db->days, day_of(db_horizon(db)), &dropped, &err) != OK)
         log_error("retention failed", "reason=\"%s\"", err_text(&err));
     if (dropped)
         log_info("days left the retention", "dropped=%zu", dropped);
     arena_free(a);
+    return ok;
 }
 
 static void *keeper_main(void *arg)
 {
     struct db *db = arg;
+    bool ok = true;
 
     pthread_mutex_lock(&db->keeper_lock);
     while (!db->stopping) {
         struct timespec until;
+        int waited = 0;
 
         clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_sec += KEEPER_PERIOD_S;
-        if (pthread_cond_timedwait(&db->keeper_wakes, &db->keeper_lock, &until) != ETIMEDOUT)
-            continue;
+        while (!db->stopping && waited == 0 && !(ok && db->flush_wanted))
+            waited = pthread_cond_timedwait(&db->keeper_wakes, &db->keeper_lock, &until);
+        db->flush_wanted = false;
+        if (db->stopping)
+            break;
         pthread_mutex_unlock(&db->keeper_lock);
-        keep(db);
+        ok = keep(db);
         pthread_mutex_lock(&db->keeper_lock);
     }
     pthread_mutex_unlock(&db->keeper_lock);
     return NULL;
+}
+
+void db_keeper_wake(struct db *db)
+{
+    pthread_mutex_lock(&db->keeper_lock);
+    db->flush_wanted = true;
+    pthread_cond_signal(&db->keeper_wakes);
+    pthread_mutex_unlock(&db->keeper_lock);
 }
 
 enum errc db_keeper_start(struct db *db, struct err *err)

@@ -63,7 +63,7 @@ struct db {
     bool keeper_runs;
     pthread_mutex_t keeper_lock;
     pthread_cond_t keeper_wakes;
-    bool stopping; /* guarded by keeper_lock */
+    bool stopping, flush_wanted; /* guarded by keeper_lock */
 
     _Atomic int64_t newest_t_ms; /* newest sample ever seen; INT64_MIN without one */
     _Atomic uint64_t appended, rejected[DB_REJECT_COUNT], flushes, flush_failures, corruptions;
@@ -85,3 +85,5 @@ MUST_USE enum errc db_replay(void *ctx, uint64_t generation, struct bytes record
 /* Starts and stops the thread that flushes and retires. */
 MUST_USE enum errc db_keeper_start(struct db *db, struct err *err);
 void db_keeper_stop(struct db *db);
+/* Asks it to see at once whether a flush is due. */
+void db_keeper_wake(struct db *db);

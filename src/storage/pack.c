@@ -1,20 +1,37 @@
 /* pack.c -- all numbers are little endian.
  *
- *   offset size  header                             offset size  directory entry, sorted by (id,
- * min time) 0    4  magic "TMPK"                            0    4  series id 4    1  version = 1
- * 4    1  kind (enum pack_kind) 5    3  zero                                    5    3  zero 8    4
- * bytes of the whole pack                 8    4  number of samples, 1..1024 12    4  number of
- * chunks, 1 or more            12    4  offset of the column of times 16    4  CRC-32C of header
- * and directory        16    4  offset of the column of values without this field 20    4  offset
- * of the column of start times, 0: none 20    4  zero                                   24    8 min
- * time, ms 24    n * 40  directory                         32    8  max time, ms
+ *   offset size  header
+ *        0    4  magic "TMPK"
+ *        4    1  version = 1
+ *        5    3  zero
+ *        8    4  bytes of the whole pack
+ *       12    4  number of chunks, 1 or more
+ *       16    4  CRC-32C of header and directory without this field
+ *       20    4  zero
+ *       24    n * 40  directory, sorted by (id, min time)
  *
- *   offset size  column                             codecs of times
- *        0    4  CRC-32C of the rest of the column       0  8 bytes each
- *        4    4  bytes of payload                        1  zigzag LEB128 varints: first time,
- * first step, 8    1  codec                                      then the difference of each step
- * to the one before 9    3  zero                               codecs of float values 12    n
- * payload                                 0  8 bytes each, bits of the double
+ *   offset size  directory entry
+ *        0    4  series id
+ *        4    1  kind (enum pack_kind)
+ *        5    3  zero
+ *        8    4  number of samples, 1..1024
+ *       12    4  offset of the column of times
+ *       16    4  offset of the column of values
+ *       20    4  offset of the column of start times, 0: none
+ *       24    8  min time, ms
+ *       32    8  max time, ms
+ *
+ *   offset size  column
+ *        0    4  CRC-32C of the rest of the column
+ *        4    4  bytes of payload
+ *        8    1  codec
+ *        9    3  zero
+ *       12    n  payload
+ *
+ *   codecs of times   0  8 bytes each
+ *                     1  zigzag LEB128 varints: first time, first step, then the difference of each
+ *                        step to the one before
+ *   codecs of values  0  8 bytes each, bits of the double
  *
  * Differences are taken modulo 2^64, so that any two times have one. Columns follow the directory
  * in the order they were added; a column of times may be used by several chunks.

@@ -2,7 +2,7 @@
  *
  *   meta      "format"                            u32 format version
  *   metadata  u64 BE hash64(family), u8 slot      u8 type; family, help, unit: each a uvarint
- * length and the text
+ *                                                 length and the text
  *
  * Families can be longer than an LMDB key may be, hence the hash; families of equal hash take the
  * next slot.

@@ -5,6 +5,7 @@ Kills the server with SIGKILL in the middle of ingest, again and again. After ea
 must be there with the same bits, and nothing that was never sent. Small head and short flush interval, so that kills hit
 flushes too."""
 import argparse
+import os
 import random
 import shutil
 import struct
@@ -99,14 +100,14 @@ def check(client, number, acked, unknown):
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n")[2])
     ap.add_argument("tidemark")
-    ap.add_argument("--cycles", type=int, default=20)
+    ap.add_argument("--cycles", type=int, default=int(os.environ.get("KILL_CYCLES", 20)))
     ap.add_argument("--seed", type=int, default=int(time.time()))
     args = ap.parse_args()
     rng = random.Random(args.seed)
     data_dir = tempfile.mkdtemp(prefix="tidemark-kill-")
     acked, unknown = [{} for _ in range(SENDERS)], [{} for _ in range(SENDERS)]
     print(f"seed {args.seed}, {args.cycles} kills")
-    server = harness.tidemark(args.tidemark, data_dir, "--storage.head-bytes=256KiB")
+    server = harness.tidemark(args.tidemark, data_dir, "--storage.head-size=256KiB")
     server.start()
     try:
         start_ms = int(time.time() * 1000) - 3600000
