@@ -24,6 +24,8 @@ struct window {
     const double
         *args;       /* the scalar arguments at this step, in order, the range argument left out */
     double *scratch; /* room for n values */
+    bool anchored, smoothed; /* the samples reach beyond (start, end]: by the lookback before the
+                              * start, when smoothed also after the end */
 };
 
 enum { FUNC_MAX_ARGS = 8 };

@@ -43,3 +43,6 @@ bool natural_before(struct str a, struct str b);
 /* functions_histogram.c */
 func_eval call_histogram_quantile, call_histogram_quantiles, call_histogram_fraction;
 func_eval call_of_native_histograms; /* functions that give nothing for floats */
+
+/* range.c, eval.c */
+func_eval call_absent_over_time, call_timestamp;

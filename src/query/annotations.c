@@ -1,0 +1,125 @@
+/* annotations.c -- texts are kept without position in a small hash table of chains, in the order
+ * they came.
+ */
+#include "query/annotations.h"
+
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/hash.h"
+#include "query/eval.h"
+#include "query/parse.h"
+
+#include "base/banned.h"
+
+enum { N_CHAINS = 64, MAX_SHOWN = 10, SHORT_TEXT = 512 };
+
+struct annotation {
+    struct annotation *next_in_chain, *next;
+    enum annotation_kind kind;
+    struct str text;
+    uint32_t pos;
+};
+
+struct annotations {
+    struct arena *arena;
+    struct str query_text; /* for positions */
+    struct annotation *chains[N_CHAINS];
+    struct annotation *first, **end;
+    size_t count[2]; /* by kind */
+};
+
+struct annotations *annotations_new(struct arena *a)
+{
+    struct annotations *an = ARENA_NEW(a, struct annotations, 1);
+
+    if (an) {
+        an->arena = a;
+        an->end = &an->first;
+    }
+    return an;
+}
+
+static void add(struct annotations *an, enum annotation_kind kind, uint32_t pos, struct str text)
+{
+    struct annotation **chain = &an->chains[hash64(text.ptr, text.len) % N_CHAINS];
+    struct annotation *item;
+
+    for (item = *chain; item; item = item->next_in_chain)
+        if (item->kind == kind && str_equal(item->text, text))
+            return;
+    item = ARENA_NEW(an->arena, struct annotation, 1);
+    if (!item || !(item->text = str_copy(an->arena, text)).ptr)
+        return;
+    item->kind = kind;
+    item->pos = pos;
+    item->next_in_chain = *chain;
+    *chain = item;
+    *an->end = item;
+    an->end = &item->next;
+    an->count[kind]++;
+}
+
+void annotate(struct query *q, enum annotation_kind kind, uint32_t pos, const char *fmt, ...)
+{
+    char text[SHORT_TEXT]; /* most calls repeat a text: nothing is allocated for those */
+    const char *p = text;
+    va_list ap;
+    int n;
+
+    va_start(ap, fmt);
+    n = vsnprintf(text, sizeof text, fmt, ap);
+    va_end(ap);
+    if (n >= (int)sizeof text) {
+        va_start(ap, fmt);
+        p = arena_vprintf(q->arena, fmt, ap);
+        va_end(ap);
+    }
+    if (n < 0 || !p)
+        return;
+    q->annotations->query_text = q->text;
+    add(q->annotations, kind, pos, (struct str){ p, (size_t)n });
+}
+
+static void print(struct buf *b, const struct annotations *an, const struct annotation *item)
+{
+    buf_text(b, item->kind == ANNOTATION_WARNING ? "PromQL warning: " : "PromQL info: ");
+    buf_str(b, item->text);
+    buf_text(b, " (");
+    position_print(b, an->query_text, item->pos);
+    buf_text(b, ")");
+}
+
+enum errc annotations_texts(const struct annotations *an, enum annotation_kind kind,
+                            struct arena *a, struct str **out, size_t *n)
+{
+    size_t count = an->count[kind], shown = count < MAX_SHOWN ? count : MAX_SHOWN;
+    struct str *texts = ARENA_NEW(a, struct str, MAX_SHOWN + 1);
+    const struct annotation *item = an->first;
+    struct buf b = { 0 };
+    enum errc rc = OK;
+
+    if (!texts)
+        return ERR_LIMIT;
+    *n = 0;
+    for (; item && *n < shown && rc == OK; item = item->next) {
+        if (item->kind != kind)
+            continue;
+        buf_clear(&b);
+        print(&b, an, item);
+        texts[*n] = str_copy(a, buf_as_str(&b));
+        if (b.failed || !texts[(*n)++].ptr)
+            rc = ERR_LIMIT;
+    }
+    if (count > shown && rc == OK) {
+        const char *more = arena_printf(a, "%zu more %s annotations omitted", count - shown,
+                                        kind == ANNOTATION_WARNING ? "warning" : "info");
+
+        texts[(*n)++] = str_from(more);
+        if (!more)
+            rc = ERR_LIMIT;
+    }
+    buf_free(&b);
+    *out = texts;
+    return rc;
+}

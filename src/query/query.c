@@ -1,0 +1,347 @@
+/* query.c -- a query's life: parse, prepare, open a view, evaluate, close the view, put the result
+ * in order.
+ *
+ * The result's arena is the query's: tree, selected series and result go together. What is copied
+ * is the labels of the result, since their texts belong to the view.
+ */
+#include "query/query.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "query/eval_private.h"
+#include "query/grouping.h"
+#include "query/parse.h"
+#include "query/range_functions.h"
+#include "storage/db.h"
+
+#include "base/banned.h"
+
+enum { MINUTE_MS = 60000 };
+
+struct query_options query_options_default(struct db *db)
+{
+    return (struct query_options){
+        .db = db,
+        .lookback_ms = 5 * MINUTE_MS,
+        .subquery_step_ms = MINUTE_MS,
+        .timeout_ms = 2 * MINUTE_MS,
+        .max_samples = 50000000,
+        .max_bytes = (size_t)1 << 30,
+        .clock = &clock_system,
+    };
+}
+
+/* One run of a query, and the result it grows. */
+struct run {
+    struct query q;
+    struct query_shared shared;
+    struct query_options options;
+    struct node *root;
+    bool is_range;
+    struct query_result *result;
+    size_t cap; /* of result->series */
+};
+
+/* ---- collecting ---- */
+
+static enum errc result_add(struct run *r, struct labels ls, bool without_name,
+                            struct result_series **out, struct err *err)
+{
+    struct query_result *res = r->result;
+    struct result_series *s;
+    struct labels copy;
+
+    if (res->n_series == r->cap) {
+        size_t cap = r->cap ? 2 * r->cap : 16;
+
+        s = arena_grow(res->arena, res->series, r->cap * sizeof *s, cap * sizeof *s);
+        if (!s)
+            return eval_arena_full(&r->q, err);
+        res->series = s;
+        r->cap = cap;
+    }
+    if (without_name) {
+        enum errc rc = labels_without_metadata(&r->q, ls, &ls, err);
+
+        if (rc != OK)
+            return rc;
+    }
+    copy = labels_copy(res->arena, ls);
+    if (ls.n > 0 && !copy.items)
+        return eval_arena_full(&r->q, err);
+    s = &res->series[res->n_series++];
+    *s = (struct result_series){ .labels = copy };
+    *out = s;
+    return OK;
+}
+
+static enum errc points_new(struct run *r, struct result_series *s, size_t n, struct err *err)
+{
+    enum errc rc = query_hold(&r->q, n, err);
+
+    if (rc != OK)
+        return rc;
+    s->points = ARENA_NEW(r->result->arena, struct point, n);
+    return s->points ? OK : eval_arena_full(&r->q, err);
+}
+
+static void add_point(struct result_series *s, int64_t t_ms, double v)
+{
+    s->points[s->n_points++] = (struct point){ t_ms, v };
+}
+
+/* A sink: the values of a series as points. */
+static enum errc add_values(void *ctx, struct fseries *s, struct err *err)
+{
+    struct run *r = ctx;
+    struct result_series *out;
+    size_t n = 0;
+    enum errc rc;
+
+    for (size_t i = 0; i < r->q.steps.n; i++)
+        n += !is_absent(s->v[i]);
+    if (n == 0)
+        return OK;
+    if ((rc = result_add(r, s->labels, s->drop_name, &out, err)) != OK
+        || (rc = points_new(r, out, n, err)) != OK)
+        return rc;
+    for (size_t i = 0; i < r->q.steps.n; i++)
+        if (!is_absent(s->v[i]))
+            add_point(out, step_time(&r->q.steps, i), s->v[i]);
+    return OK;
+}
+
+/* A range sink: the samples of the only window. Of an anchored or smoothed range, its borders and
+ * the samples between them. */
+static enum errc add_samples(void *ctx, const struct range_series *s, struct err *err)
+{
+    struct run *r = ctx;
+    const struct modifiers *m = range_modifiers(r->root);
+    bool extended = m->anchored || m->smoothed;
+    struct window_bounds at = { 0 };
+    struct window w = { .anchored = m->anchored, .smoothed = m->smoothed };
+    struct result_series *out;
+    struct borders borders;
+    enum errc rc;
+
+    window_at(&at, &r->q, r->root, s, 0);
+    w.t_ms = s->t_ms + at.lo;
+    w.v = s->v + at.lo;
+    w.n = at.hi - at.lo;
+    w.start_ms = at.start_ms;
+    w.end_ms = at.end_ms;
+    if (w.n == 0 || (extended && !window_borders(&w, false, &borders)))
+        return OK;
+    if ((rc = result_add(r, s->labels, s->drop_name, &out, err)) != OK
+        || (rc = points_new(r, out, w.n + 2, err)) != OK)
+        return rc;
+    if (extended)
+        add_point(out, w.start_ms, borders.left);
+    for (size_t i = 0; i < w.n; i++)
+        if (!extended || (w.t_ms[i] > w.start_ms && w.t_ms[i] < w.end_ms))
+            add_point(out, w.t_ms[i], w.v[i]);
+    if (extended)
+        add_point(out, w.end_ms, borders.right);
+    return OK;
+}
+
+/* ---- putting in order ---- */
+
+static int compare_points(const void *a, const void *b)
+{
+    int64_t ta = ((const struct point *)a)->t_ms, tb = ((const struct point *)b)->t_ms;
+
+    return (ta > tb) - (ta < tb);
+}
+
+static int compare_series(const void *a, const void *b)
+{
+    return labels_cmp(((const struct result_series *)a)->labels,
+                      ((const struct result_series *)b)->labels);
+}
+
+/* Adds the points of s to kept; two at one time are refused. */
+static enum errc join_points(struct run *r, struct result_series *kept,
+                             const struct result_series *s, struct err *err)
+{
+    struct point *points =
+        arena_grow(r->result->arena, kept->points, kept->n_points * sizeof *points,
+                   (kept->n_points + s->n_points) * sizeof *points);
+
+    if (!points)
+        return eval_arena_full(&r->q, err);
+    memcpy(points + kept->n_points, s->points, s->n_points * sizeof *points);
+    kept->points = points;
+    kept->n_points += s->n_points;
+    qsort(points, kept->n_points, sizeof *points, compare_points);
+    for (size_t i = 1; i < kept->n_points; i++)
+        if (points[i].t_ms == points[i - 1].t_ms)
+            return err_set(err, ERR_EXECUTION, 0,
+                           "vector cannot contain metrics with the same labelset");
+    return OK;
+}
+
+/* Joins series that have become equal by losing their names. */
+static enum errc join_equal(struct run *r, struct err *err)
+{
+    struct query_result *res = r->result;
+    struct grouping seen = { .q = &r->q };
+    size_t n_kept = 0;
+    enum errc rc = OK;
+
+    for (size_t i = 0; rc == OK && i < res->n_series; i++) {
+        uint32_t id;
+
+        if ((rc = grouping_add(&seen, res->series[i].labels, &id, err)) != OK)
+            break;
+        if (id == n_kept)
+            res->series[n_kept++] = res->series[i];
+        else
+            rc = join_points(r, &res->series[id], &res->series[i], err);
+    }
+    grouping_free(&seen);
+    res->n_series = n_kept;
+    return rc;
+}
+
+static enum errc finish(struct run *r, struct err *err)
+{
+    struct query_result *res = r->result;
+    enum errc rc = join_equal(r, err);
+
+    if (rc != OK)
+        return rc;
+    if (res->type == TYPE_MATRIX && res->n_series > 1)
+        qsort(res->series, res->n_series, sizeof *res->series, compare_series);
+    res->samples = r->shared.samples;
+    res->peak_samples = r->shared.peak;
+    if (annotations_texts(r->q.annotations, ANNOTATION_WARNING, res->arena, &res->warnings,
+                          &res->n_warnings)
+            != OK
+        || annotations_texts(r->q.annotations, ANNOTATION_INFO, res->arena, &res->infos,
+                             &res->n_infos)
+               != OK)
+        return eval_arena_full(&r->q, err);
+    return OK;
+}
+
+/* ---- the run ---- */
+
+static enum errc evaluate(struct run *r, struct err *err)
+{
+    if (r->root->type == TYPE_STRING) {
+        r->result->string = eval_string(r->root);
+        return OK;
+    }
+    if (r->root->type == TYPE_MATRIX)
+        return range_each(&r->q, r->root, add_samples, r, err);
+    return eval_each(&r->q, r->root, add_values, r, err);
+}
+
+/* Whatever the query reads lies in one view, so that all of it is of one moment. */
+static enum errc evaluate_in_view(struct run *r, struct err *err)
+{
+    struct time_span span;
+    enum errc rc = query_prepare(&r->q, r->root, &span, err);
+
+    while (r->root->kind == NODE_PAREN)
+        r->root = r->root->paren;
+    if (rc == OK && span.min_ms > span.max_ms)
+        span.min_ms = span.max_ms = r->shared.start_ms; /* nothing is read */
+    if (rc == OK)
+        rc = db_view_open(r->options.db, span.min_ms, span.max_ms, &r->shared.view, err);
+    if (rc == OK)
+        rc = evaluate(r, err);
+    if (rc == OK)
+        rc = finish(r, err);
+    db_view_close(r->shared.view);
+    return rc;
+}
+
+static enum errc parse(struct run *r, struct err *err)
+{
+    struct err fault = err_in(r->q.arena);
+    struct buf b = { 0 };
+    enum errc rc = parse_query(r->q.text, r->q.arena, &r->root, &fault);
+
+    if (rc == ERR_BAD_QUERY) {
+        parse_error_print(&b, r->q.text, &fault);
+        rc = err_set(err, rc, fault.pos, "%.*s", STR_ARG(buf_as_str(&b)));
+        buf_free(&b);
+    } else if (rc != OK) {
+        rc = err_set(err, rc, fault.pos, "%s", err_text(&fault));
+    }
+    if (rc == OK && r->is_range && r->root->type != TYPE_SCALAR && r->root->type != TYPE_VECTOR)
+        rc = err_set(err, ERR_BAD_QUERY, 0,
+                     "invalid expression type \"%s\" for range query, must be Scalar or instant "
+                     "Vector",
+                     value_type_doc(r->root->type));
+    return rc;
+}
+
+static enum errc run(struct run *r, const struct query_options *o, struct str text,
+                     struct query_result **out, struct err *err)
+{
+    struct arena *arena = arena_new(o->max_bytes);
+    enum errc rc;
+
+    *out = NULL;
+    if (!arena)
+        return err_set(err, ERR_NOMEM, 0, "out of memory");
+    r->options = *o;
+    if (!r->options.clock)
+        r->options.clock = &clock_system;
+    r->shared.deadline_ns = clock_mono_ns(r->options.clock) + o->timeout_ms * 1000000;
+    r->q.options = &r->options;
+    r->q.arena = arena;
+    r->q.text = str_copy(arena, text);
+    r->q.shared = &r->shared;
+    r->q.annotations = annotations_new(arena);
+    r->result = ARENA_NEW(arena, struct query_result, 1);
+    if (!r->q.text.ptr || !r->q.annotations || !r->result) {
+        rc = eval_arena_full(&r->q, err);
+    } else {
+        r->result->arena = arena;
+        rc = parse(r, err);
+    }
+    if (rc == OK) {
+        r->result->type = r->is_range ? TYPE_MATRIX : r->root->type;
+        r->result->t_ms = r->shared.start_ms;
+        rc = evaluate_in_view(r, err);
+    }
+    parse_free(r->root);
+    if (rc != OK)
+        arena_free(arena);
+    else
+        *out = r->result;
+    return rc;
+}
+
+enum errc query_instant(const struct query_options *o, struct str text, int64_t t_ms,
+                        struct query_result **out, struct err *err)
+{
+    struct run r = { .q.steps = { t_ms, 1, 1 }, .shared = { .start_ms = t_ms, .end_ms = t_ms } };
+
+    return run(&r, o, text, out, err);
+}
+
+enum errc query_range(const struct query_options *o, struct str text, int64_t start_ms,
+                      int64_t end_ms, int64_t step_ms, struct query_result **out, struct err *err)
+{
+    struct run r = {
+        .q.steps = { start_ms, step_ms, (size_t)((end_ms - start_ms) / step_ms) + 1 },
+        .shared = { .start_ms = start_ms, .end_ms = end_ms, .step_ms = step_ms },
+        .is_range = true,
+    };
+
+    ASSERT(step_ms > 0 && end_ms >= start_ms);
+    return run(&r, o, text, out, err);
+}
+
+void query_result_free(struct query_result *r)
+{
+    if (r)
+        arena_free(r->arena);
+}

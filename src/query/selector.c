@@ -1,0 +1,336 @@
+/* selector.c -- from stored columns to values at steps, and to the windows of ranges.
+ *
+ * A series is read once for all steps; two indices move over its samples while the steps go by. The
+ * columns and the array of values are scratch, reused from series to series.
+ */
+#include "query/eval_private.h"
+
+#include <math.h>
+
+#include "query/functions.h"
+#include "storage/db.h"
+
+#include "base/banned.h"
+
+/* ---- reading ---- */
+
+struct reading {
+    struct query *q;
+    struct series_list list;
+    int64_t min_ms, max_ms;
+    struct column column; /* scratch */
+};
+
+static enum errc reading_open(struct reading *r, const struct node *selector, struct err *err)
+{
+    return db_select(r->q->shared->view, selector->selector.matchers, selector->selector.n_matchers,
+                     r->min_ms, r->max_ms, r->q->arena, &r->list, err);
+}
+
+/* The samples of series i, held until reading_done(). */
+static enum errc reading_next(struct reading *r, size_t i, struct err *err)
+{
+    enum errc rc = query_poll(r->q, err);
+
+    if (rc == OK)
+        rc = db_read(r->q->shared->view, &r->list.items[i], r->min_ms, r->max_ms, &r->column, err);
+    if (rc != OK)
+        return rc;
+    r->q->shared->samples += r->column.n;
+    return query_hold(r->q, r->column.n, err);
+}
+
+static void reading_done(struct reading *r)
+{
+    query_release(r->q, r->column.n);
+}
+
+/* Staleness markers end series for instant selectors; ranges and interpolation never see them. */
+static void remove_stale(struct column *c)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < c->n; i++)
+        if (!is_stale(c->v[i])) {
+            c->t_ms[kept] = c->t_ms[i];
+            c->v[kept++] = c->v[i];
+        }
+    c->n = kept;
+}
+
+/* ---- instant selectors ---- */
+
+/* The value on the line between two samples. */
+static double between(const struct column *c, size_t i, int64_t ref_ms)
+{
+    int64_t t1 = c->t_ms[i], t2 = c->t_ms[i + 1];
+
+    return c->v[i] + (c->v[i + 1] - c->v[i]) * (double)(ref_ms - t1) / (double)(t2 - t1);
+}
+
+/* The newest sample at or before each step's time, if it is young enough; false without any. */
+static bool pick_newest(struct query *q, const struct node *n, const struct column *c,
+                        bool sample_times, double *v)
+{
+    int64_t lookback = q->options->lookback_ms;
+    bool any = false;
+    size_t next = 0;
+
+    for (size_t i = 0; i < q->steps.n; i++) {
+        int64_t ref = ref_time(&q->steps, &n->selector.mod, i);
+
+        while (next < c->n && c->t_ms[next] <= ref)
+            next++;
+        if (next == 0 || c->t_ms[next - 1] <= time_sub(ref, lookback) || is_stale(c->v[next - 1])) {
+            v[i] = absent();
+            continue;
+        }
+        v[i] = sample_times ? (double)c->t_ms[next - 1] / 1000 : c->v[next - 1];
+        any = true;
+    }
+    return any;
+}
+
+/* Interpolates between the samples around each step's time; without a later one the earlier value
+ * goes on. */
+static bool pick_smoothed(struct query *q, const struct node *n, const struct column *c, double *v)
+{
+    int64_t lookback = q->options->lookback_ms;
+    bool any = false;
+    size_t next = 0;
+
+    for (size_t i = 0; i < q->steps.n; i++) {
+        int64_t ref = ref_time(&q->steps, &n->selector.mod, i);
+
+        while (next < c->n && c->t_ms[next] <= ref)
+            next++;
+        v[i] = absent();
+        if (next == 0 || c->t_ms[next - 1] <= time_sub(ref, lookback))
+            continue;
+        if (c->t_ms[next - 1] == ref || next == c->n || c->t_ms[next] > time_add(ref, lookback))
+            v[i] = c->v[next - 1];
+        else
+            v[i] = between(c, next - 1, ref);
+        any = true;
+    }
+    return any;
+}
+
+enum errc eval_selector(struct query *q, const struct node *n, bool sample_times, sink *to,
+                        void *ctx, struct err *err)
+{
+    const struct modifiers *m = &n->selector.mod;
+    int64_t lookback = q->options->lookback_ms;
+    int64_t last = ref_time(&q->steps, m, q->steps.n - 1);
+    struct reading r = {
+        .q = q,
+        .min_ms = time_add(time_sub(ref_time(&q->steps, m, 0), lookback), 1),
+        .max_ms = m->smoothed ? time_add(last, lookback) : last,
+    };
+    double *v = NULL;
+    enum errc rc;
+
+    if (sample_times && m->smoothed)
+        return eval_unsupported(err, n, "timestamp() of a smoothed selector");
+    if ((rc = values_new(q, &v, err)) != OK)
+        return rc;
+    rc = reading_open(&r, n, err);
+    for (size_t i = 0; rc == OK && i < r.list.n; i++) {
+        struct fseries s = { .labels = r.list.items[i].labels, .v = v };
+        bool any;
+
+        if ((rc = reading_next(&r, i, err)) != OK)
+            break;
+        if (m->smoothed) {
+            query_release(q, r.column.n);
+            remove_stale(&r.column);
+            rc = query_hold(q, r.column.n, err);
+        }
+        any = m->smoothed ? pick_smoothed(q, n, &r.column, v)
+                          : pick_newest(q, n, &r.column, sample_times, v);
+        reading_done(&r);
+        if (rc == OK && any)
+            rc = to(ctx, &s, err);
+    }
+    column_free(&r.column);
+    return rc;
+}
+
+/* ---- ranges ---- */
+
+const struct modifiers *range_modifiers(const struct node *n)
+{
+    return n->kind == NODE_MATRIX ? &n->matrix.selector->selector.mod : &n->subquery.mod;
+}
+
+int64_t range_length_ms(const struct node *n)
+{
+    return n->kind == NODE_MATRIX ? n->matrix.range.ms : n->subquery.range.ms;
+}
+
+void window_at(struct window_bounds *w, struct query *q, const struct node *range,
+               const struct range_series *s, size_t step)
+{
+    const struct modifiers *m = range_modifiers(range);
+    int64_t lookback = q->options->lookback_ms, from, to;
+
+    w->end_ms = to = ref_time(&q->steps, m, step);
+    w->start_ms = from = time_sub(w->end_ms, range_length_ms(range));
+    if (m->anchored || m->smoothed)
+        from = time_sub(from, lookback);
+    if (m->smoothed)
+        to = time_add(to, lookback);
+    while (w->lo < s->n && s->t_ms[w->lo] <= from)
+        w->lo++;
+    if (w->hi < w->lo)
+        w->hi = w->lo;
+    while (w->hi < s->n && s->t_ms[w->hi] <= to)
+        w->hi++;
+}
+
+static enum errc matrix_each(struct query *q, const struct node *n, range_sink *to, void *ctx,
+                             struct err *err)
+{
+    const struct node *selector = n->matrix.selector;
+    const struct modifiers *m = &selector->selector.mod;
+    int64_t lookback = q->options->lookback_ms;
+    int64_t first = time_sub(ref_time(&q->steps, m, 0), n->matrix.range.ms);
+    int64_t last = ref_time(&q->steps, m, q->steps.n - 1);
+    struct reading r = {
+        .q = q,
+        .min_ms = time_add(m->anchored || m->smoothed ? time_sub(first, lookback) : first, 1),
+        .max_ms = m->smoothed ? time_add(last, lookback) : last,
+    };
+    enum errc rc = reading_open(&r, selector, err);
+
+    for (size_t i = 0; rc == OK && i < r.list.n; i++) {
+        size_t n_read;
+
+        if ((rc = reading_next(&r, i, err)) != OK)
+            break;
+        n_read = r.column.n;
+        remove_stale(&r.column);
+        rc = to(ctx,
+                &(struct range_series){ .labels = r.list.items[i].labels,
+                                        .t_ms = r.column.t_ms,
+                                        .v = r.column.v,
+                                        .n = r.column.n },
+                err);
+        query_release(q, n_read);
+    }
+    column_free(&r.column);
+    return rc;
+}
+
+/* ---- subqueries ---- */
+
+struct subquery {
+    struct query inner;
+    struct column column; /* scratch */
+    struct vector kept;   /* when label sets may repeat */
+    range_sink *to;
+    void *ctx;
+};
+
+/* Aggregations that pass on some of their input's series. */
+static bool aggregate_op_selects(enum aggregate_op op)
+{
+    return op == AGG_TOPK || op == AGG_BOTTOMK || op == AGG_LIMITK || op == AGG_LIMIT_RATIO;
+}
+
+/* Whether an expression never yields a label set twice. */
+static bool yields_unique(const struct node *n)
+{
+    switch (n->kind) {
+    case NODE_SELECTOR:
+    case NODE_MATRIX:
+    case NODE_SUBQUERY: /* joined already */
+    case NODE_NUMBER:
+        return true;
+    case NODE_PAREN:
+        return yields_unique(n->paren);
+    case NODE_UNARY:
+        return yields_unique(n->unary.expr);
+    case NODE_CALL:
+        if (n->type == TYPE_SCALAR)
+            return true;
+        if (!n->call.func->each && !n->call.func->over)
+            return false;
+        for (size_t i = 0; i < n->call.n_args; i++)
+            if (!yields_unique(n->call.args[i]))
+                return false;
+        return true;
+    case NODE_AGGREGATE:
+        return !aggregate_op_selects(n->aggregate.op) || yields_unique(n->aggregate.expr);
+    case NODE_BINARY: /* with a scalar the series of the other side, one by one */
+        if (n->binary.lhs->type == TYPE_SCALAR)
+            return yields_unique(n->binary.rhs);
+        return n->binary.rhs->type == TYPE_SCALAR && yields_unique(n->binary.lhs);
+    case NODE_STRING:
+        break;
+    }
+    return false;
+}
+
+/* Passes on one inner series as samples. */
+static enum errc subquery_pass(void *ctx, struct fseries *s, struct err *err)
+{
+    struct subquery *sub = ctx;
+    struct query *q = &sub->inner;
+    struct range_series out = { .labels = s->labels, .drop_name = s->drop_name };
+    enum errc rc;
+
+    sub->column.n = 0;
+    if (!column_reserve(&sub->column, q->steps.n))
+        return err_set(err, ERR_NOMEM, 0, "out of memory");
+    for (size_t i = 0; i < q->steps.n; i++)
+        if (!is_absent(s->v[i])) {
+            sub->column.t_ms[sub->column.n] = step_time(&q->steps, i);
+            sub->column.v[sub->column.n++] = s->v[i];
+        }
+    out.t_ms = sub->column.t_ms;
+    out.v = sub->column.v;
+    out.n = sub->column.n;
+    if ((rc = query_hold(q, out.n, err)) != OK)
+        return rc;
+    rc = sub->to(sub->ctx, &out, err);
+    query_release(q, out.n);
+    return rc;
+}
+
+static enum errc subquery_keep(void *ctx, struct fseries *s, struct err *err)
+{
+    struct subquery *sub = ctx;
+
+    return vector_add(&sub->inner, &sub->kept, s, err);
+}
+
+static enum errc subquery_each(struct query *q, const struct node *n, range_sink *to, void *ctx,
+                               struct err *err)
+{
+    struct subquery sub = { .inner = *q, .to = to, .ctx = ctx };
+    const struct node *expr = n->subquery.expr;
+    enum errc rc;
+
+    sub.inner.steps = subquery_steps(n, &q->steps);
+    if (sub.inner.steps.n == 0)
+        return OK;
+    if (yields_unique(expr)) {
+        rc = eval_each(&sub.inner, expr, subquery_pass, &sub, err);
+    } else {
+        rc = eval_each(&sub.inner, expr, subquery_keep, &sub, err);
+        if (rc == OK)
+            rc = vector_join(&sub.inner, &sub.kept, err);
+        for (size_t i = 0; rc == OK && i < sub.kept.n; i++)
+            rc = subquery_pass(&sub, &sub.kept.items[i], err);
+    }
+    column_free(&sub.column);
+    return rc;
+}
+
+enum errc range_each(struct query *q, const struct node *n, range_sink *to, void *ctx,
+                     struct err *err)
+{
+    return n->kind == NODE_MATRIX ? matrix_each(q, n, to, ctx, err)
+                                  : subquery_each(q, n, to, ctx, err);
+}
