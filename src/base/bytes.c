@@ -157,7 +157,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
         b->failed = true;
         return NULL;
     }
-    if (b->cap - b->len < n) {
+    if (!b->ptr || b->cap - b->len < n) {
         size_t cap = b->cap ? b->cap * 2 : 256;
         uint8_t *p;
 
@@ -176,9 +176,9 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 
 void buf_add(struct buf *b, const void *p, size_t n)
 {
-    uint8_t *to = buf_reserve(b, n);
+    uint8_t *to = n ? buf_reserve(b, n) : NULL;
 
-    if (to && n) {
+    if (to) {
         memcpy(to, p, n);
         b->len += n;
     }
@@ -264,7 +264,7 @@ struct bytes buf_as_bytes(const struct buf *b)
 
 struct reader reader_on(struct bytes b)
 {
-    return (struct reader){ .p = b.ptr, .end = b.ptr + b.len };
+    return (struct reader){ .p = b.ptr, .end = b.len ? b.ptr + b.len : b.ptr };
 }
 
 size_t reader_left(const struct reader *r)

@@ -526,7 +526,8 @@ static enum errc check_utf8(struct re2_text *t)
 
 enum errc re2_parse(struct str pattern, struct arena *a, struct re2_tree *out, struct err *err)
 {
-    struct parser p = { .text = { .src = pattern, .arena = a, .err = err },
+    struct str src = pattern.ptr ? pattern : STR("");
+    struct parser p = { .text = { .src = src, .arena = a, .err = err },
                         .flags = DOT_NL,
                         .repeat_at = NONE };
     enum errc rc = check_utf8(&p.text);
