@@ -18,9 +18,42 @@ static const struct unit {
 
 static const int64_t max_ms = INT64_MAX / 1000000;
 
+static enum errc invalid(struct str s, struct err *err)
+{
+    return err_set(err, ERR_BAD_DATA, 0, "not a valid duration string: \"%.*s\"", STR_ARG(s));
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* Digits at *at, which moves behind them; false when there are none or too many. */
+static bool read_number(struct str s, size_t *at, int64_t *n)
+{
+    size_t start = *at;
+
+    *n = 0;
+    for (; *at < s.len && is_digit(s.ptr[*at]); ++*at)
+        if (__builtin_mul_overflow(*n, (int64_t)10, n)
+            || __builtin_add_overflow(*n, s.ptr[*at] - '0', n))
+            return false;
+    return *at > start;
+}
+
+/* Everything up to the next digit. */
+static struct str read_unit(struct str s, size_t *at)
+{
+    size_t start = *at;
+
+    while (*at < s.len && !is_digit(s.ptr[*at]))
+        ++*at;
+    return (struct str){ s.ptr + start, *at - start };
+}
+
 enum errc duration_parse(struct str s, int64_t *ms, struct err *err)
 {
-    size_t i = 0, last = 0;
+    size_t at = 0, smaller = 0; /* units[smaller] is the largest that may still come */
     int64_t total = 0;
 
     if (s.len == 0)
@@ -29,34 +62,24 @@ enum errc duration_parse(struct str s, int64_t *ms, struct err *err)
         *ms = 0;
         return OK;
     }
-    while (i < s.len) {
-        int64_t n = 0;
-        size_t digits = i, name, u;
+    while (at < s.len) {
+        struct str unit;
+        int64_t n;
+        size_t u = 0;
 
-        for (; i < s.len && s.ptr[i] >= '0' && s.ptr[i] <= '9'; i++)
-            if (__builtin_mul_overflow(n, (int64_t)10, &n)
-                || __builtin_add_overflow(n, s.ptr[i] - '0', &n))
-                return err_set(err, ERR_BAD_DATA, 0, "duration out of range");
-        if (i == digits)
-            return err_set(err, ERR_BAD_DATA, 0, "not a valid duration string: \"%.*s\"",
-                           STR_ARG(s));
-        for (name = i; i < s.len && (s.ptr[i] < '0' || s.ptr[i] > '9');)
-            i++;
-        struct str unit = { s.ptr + name, i - name };
-
-        for (u = 0; u < ARRAY_LEN(units) && !str_is(unit, units[u].name);)
+        if (!read_number(s, &at, &n))
+            return invalid(s, err);
+        unit = read_unit(s, &at);
+        if (unit.len == 0)
+            return invalid(s, err);
+        while (u < ARRAY_LEN(units) && !str_is(unit, units[u].name))
             u++;
-        if (u == ARRAY_LEN(units)) {
-            if (unit.len == 0)
-                return err_set(err, ERR_BAD_DATA, 0, "missing unit in duration \"%.*s\"",
-                               STR_ARG(s));
+        if (u == ARRAY_LEN(units))
             return err_set(err, ERR_BAD_DATA, 0, "unknown unit \"%.*s\" in duration \"%.*s\"",
                            STR_ARG(unit), STR_ARG(s));
-        }
-        if (u < last)
-            return err_set(err, ERR_BAD_DATA, 0, "not a valid duration string: \"%.*s\"",
-                           STR_ARG(s));
-        last = u + 1;
+        if (u < smaller)
+            return invalid(s, err);
+        smaller = u + 1;
         if (__builtin_mul_overflow(n, units[u].ms, &n) || __builtin_add_overflow(total, n, &total)
             || total > max_ms)
             return err_set(err, ERR_BAD_DATA, 0, "duration out of range");

@@ -23,6 +23,7 @@ enum errc fs_make_dirs(const char *path, struct err *err)
 {
     char part[PATH_MAX];
     size_t n = strlen(path);
+    struct stat st;
 
     if (n == 0 || n >= sizeof part)
         return err_set(err, ERR_BAD_CONFIG, 0, "bad folder name: \"%s\"", path);
@@ -33,6 +34,12 @@ enum errc fs_make_dirs(const char *path, struct err *err)
         part[i] = '\0';
         if (mkdir(part, 0750) != 0 && errno != EEXIST)
             return fail(err, "create folder", part);
+    }
+    if (stat(path, &st) != 0)
+        return fail(err, "create folder", path);
+    if (!S_ISDIR(st.st_mode)) {
+        errno = ENOTDIR;
+        return fail(err, "create folder", path);
     }
     return OK;
 }

@@ -100,6 +100,10 @@ static uint32_t crc32c_hw(uint32_t crc, const uint8_t *p, size_t n)
 
 uint32_t crc32c(uint32_t crc, const void *p, size_t n)
 {
-    crc = ~crc;
-    return ~(have_crc() ? crc32c_hw(crc, p, n) : crc32c_table(crc, p, n));
+    return have_crc() ? ~crc32c_hw(~crc, p, n) : crc32c_portable(crc, p, n);
+}
+
+uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n)
+{
+    return ~crc32c_table(~crc, p, n);
 }

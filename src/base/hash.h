@@ -17,3 +17,6 @@ uint64_t hash_xxh64(const void *p, size_t n);
 
 /* CRC-32C of n bytes, continuing from crc (0 to start). */
 uint32_t crc32c(uint32_t crc, const void *p, size_t n);
+
+/* The same without hardware instructions, so that the two can be compared. */
+uint32_t crc32c_portable(uint32_t crc, const void *p, size_t n);

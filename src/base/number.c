@@ -258,14 +258,14 @@ bool number_parse(struct str s, bool underscores, double *v, bool *out_of_range)
 
     if (out_of_range)
         *out_of_range = false;
+    if (equal_fold(s, "nan")) { /* it takes no sign */
+        *v = f64_from_bits(0x7ff8000000000001);
+        return true;
+    }
     if (s.len && (s.ptr[0] == '-' || s.ptr[0] == '+'))
         s = (struct str){ s.ptr + 1, s.len - 1 };
     if (equal_fold(s, "inf") || equal_fold(s, "infinity")) {
         *v = negative ? -INFINITY : INFINITY;
-        return true;
-    }
-    if (equal_fold(s, "nan")) {
-        *v = f64_from_bits(0x7ff8000000000001);
         return true;
     }
     if (s.len + 1 > sizeof small && !(text = malloc(s.len + 1)))
