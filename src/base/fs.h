@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-/* Creates path and its missing parents (mode 0750). OK when it exists already. */
+/* Creates path and its missing parents (mode 0750), durably. OK when it exists already. */
 MUST_USE enum errc fs_make_dirs(const char *path, struct err *err);
 
 /* Makes the names in a folder durable. */
