@@ -46,7 +46,7 @@ struct wal_options {
      * records of earlier generations have been applied, none of the new one. Whoever sees the new
      * number from wal_generation() also sees what cut() has done. May be NULL. */
     void (*cut)(void *ctx, uint64_t new_generation);
-    const struct wal_io *io; /* NULL: the system's calls; tests make them fail (wal_store.h) */
+    const struct wal_io *io; /* NULL: the system's calls; tests make them fail (wal_pool.h) */
 };
 
 struct wal_options wal_options_default(void);

@@ -1,16 +1,9 @@
-/* wal_store.h -- the folder of log segments: finding, making, pre-writing and recycling files.
+/* wal_store.h -- the segments in a log's folder: finding, making, reading and releasing them.
  *
- *   <number>.log    a segment; ten decimal digits, rising in the order of writing
- *   <number>.spare  a pre-written file that holds nothing of value
- *   <number>.bad    a segment whose header did not check, kept for a person to look at
- *
- * Anything else in the folder is left alone. A spare becomes a segment in three durable steps: new
- * header synced, file renamed, folder synced. A released segment becomes a spare by a rename, and
- * is not touched before that rename is durable. So at every moment a .log file has a sound header
- * and either its records or none.
- *
- * While the segment being written has room left, a thread of its own pre-writes the next file, so
- * that growing does not delay those who wait for a sync.
+ * Names and spares are wal_pool.h's; anything else in the folder is left alone. A spare becomes a
+ * segment in three durable steps: new header synced, file renamed, folder synced. A released
+ * segment becomes a spare by a rename, and is not touched before that rename is durable. So at
+ * every moment a .log file has a sound header and either its records or none.
  *
  * Threads: wal_store_create() and wal_store_prepare() from one; wal_store_release() from one other;
  * wal_store_usage() from any; wal_store_segments() and wal_store_load() before any of these.
@@ -18,27 +11,11 @@
 #pragma once
 
 #include <stdint.h>
-#include <sys/types.h>
-#include <sys/uio.h>
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "storage/wal_pool.h"
 #include "storage/wal_segment.h"
-
-/* The calls that make data durable, as in their manual pages; called from several threads. */
-struct wal_io {
-    ssize_t (*pwritev)(void *ctx, int fd, const struct iovec *iov, int n, off_t offset);
-    int (*fdatasync)(void *ctx, int fd);
-    int (*fsync_dir)(void *ctx, int fd);
-    void *ctx;
-};
-
-extern const struct wal_io wal_io_system;
-
-/* Writes all of iov (which it changes) at offset, resuming after short writes and EINTR. -1 and
- * errno on failure. */
-MUST_USE int wal_io_write(const struct wal_io *io, int fd, struct iovec *iov, int n,
-                          uint64_t offset);
 
 struct wal_store_options {
     const char *dir;
