@@ -216,6 +216,24 @@ static void segments_double_up_to_the_largest(void **state)
     rig_free(&rig);
 }
 
+static void segments_grow_only_after_one_was_filled(void **state)
+{
+    struct rig rig;
+    uint64_t ended;
+
+    rig_init(&rig, state);
+    rig_open(&rig);
+    while (rig_stats(&rig).segments < 2)
+        assert_int_equal(append(&rig, 1000, 3), OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(wal_cut(rig.wal, &ended, NULL), OK);
+        assert_int_equal(wal_release(rig.wal, ended, NULL), OK);
+        assert_int_equal(append(&rig, 100, 3), OK);
+        assert_int_equal(rig_stats(&rig).segment_bytes, 2 * SMALL_SEGMENT);
+    }
+    rig_free(&rig);
+}
+
 static void records_find_room_or_are_refused(void **state)
 {
     struct arena *texts = arena_new(0);
@@ -268,6 +286,29 @@ static void released_segments_are_recycled_and_never_replayed(void **state)
         assert_int_equal(rig_stats(&rig).skipped, 0);
         assert_int_equal(rig_stats(&rig).segments, 1);
         rig_close(&rig);
+    }
+    rig_free(&rig);
+}
+
+static void a_recycled_segment_is_not_written_anew(void **state)
+{
+    struct rig rig;
+    uint64_t ended;
+
+    rig_init_roomy(&rig, state);
+    rig_open(&rig);
+    for (int i = 0; i < 3; i++) {
+        int writes = rig.fault.writes, dir_syncs;
+
+        assert_int_equal(append(&rig, 100, 1), OK);
+        if (i > 0)
+            assert_int_equal(rig.fault.writes, writes + 2); /* its header, the record */
+        assert_int_equal(wal_cut(rig.wal, &ended, NULL), OK);
+        dir_syncs = rig.fault.dir_syncs;
+        assert_int_equal(wal_release(rig.wal, ended, NULL), OK);
+        assert_int_equal(rig.fault.dir_syncs, dir_syncs + 1); /* before anybody may reuse it */
+        assert_int_equal(count_files(&rig).logs, 0);
+        assert_int_equal(count_files(&rig).spares, 1);
     }
     rig_free(&rig);
 }
@@ -379,8 +420,9 @@ static void *append_until_failure(void *arg)
 {
     struct rig *rig = arg;
 
-    while (append(rig, 100, 1) == OK) {
-    }
+    atomic_fetch_add(&rig->fault.waiting, 1);
+    while (append(rig, 100, 1) == OK)
+        atomic_fetch_add(&rig->acknowledged, 1);
     return NULL;
 }
 
@@ -390,12 +432,14 @@ static void a_failure_reaches_everybody_who_waits(void **state)
     struct rig rig;
 
     rig_init_roomy(&rig, state);
-    rig.fault.fail_sync = 40;
+    rig.fault.fail_sync = 3; /* of the pre-writing, the header, the first group */
+    rig.fault.wait_for = N_THREADS;
     rig_open(&rig);
     for (size_t i = 0; i < N_THREADS; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, append_until_failure, &rig), 0);
     for (size_t i = 0; i < N_THREADS; i++)
         pthread_join(threads[i], NULL);
+    assert_int_equal(rig.acknowledged, rig.applied.n);
     assert_failed_for_good(&rig);
     rig_free(&rig);
 }
@@ -458,6 +502,25 @@ static void a_disk_too_full_for_growth_gets_a_small_segment(void **state)
     rig.fault.fail_write = rig.fault.writes + 1;
     assert_int_equal(append(&rig, 50000, 2), OK);
     assert_int_equal(rig_stats(&rig).segment_bytes, LARGEST_SEGMENT * 2);
+    rig_free(&rig);
+}
+
+static void trying_again_on_a_full_disk_is_no_growth(void **state)
+{
+    struct rig rig;
+
+    rig_init(&rig, state);
+    rig.options.min_segment_bytes = LARGEST_SEGMENT;
+    rig.options.max_segment_bytes = LARGEST_SEGMENT * 8;
+    rig_open(&rig);
+    assert_int_equal(append(&rig, 20000, 1), OK);
+    rig.fault.error = ENOSPC;
+    rig.fault.fail_from_write = rig.fault.writes + 1;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(append(&rig, 50000, 2), ERR_UNAVAILABLE);
+    rig.fault.fail_from_write = 0;
+    assert_int_equal(append(&rig, 50000, 2), OK);
+    assert_int_equal(rig_stats(&rig).segment_bytes, LARGEST_SEGMENT * 3);
     rig_free(&rig);
 }
 
@@ -537,8 +600,10 @@ int main(void)
         TEST(a_cut_makes_older_records_conflict),
         TEST(a_replay_that_fails_ends_the_opening),
         TEST(segments_double_up_to_the_largest),
+        TEST(segments_grow_only_after_one_was_filled),
         TEST(records_find_room_or_are_refused),
         TEST(released_segments_are_recycled_and_never_replayed),
+        TEST(a_recycled_segment_is_not_written_anew),
         TEST(opening_drops_what_was_released_before_a_crash),
         TEST(other_files_are_left_alone),
         TEST(after_a_failed_sync_or_write_nothing_is_accepted),
@@ -546,6 +611,7 @@ int main(void)
         TEST(short_and_interrupted_writes_are_resumed),
         TEST(a_full_disk_heals),
         TEST(a_disk_too_full_for_growth_gets_a_small_segment),
+        TEST(trying_again_on_a_full_disk_is_no_growth),
         TEST(whichever_call_fails_acknowledged_records_come_back),
     };
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -60,9 +61,11 @@ struct fault {
     int fail_call, fail_write, fail_sync;       /* which one fails, from 1; 0 none ... */
     int fail_from_write;                        /* ... this one and all after it */
     int error;
-    size_t most_bytes; /* a write takes no more than this many; 0 no limit */
-    off_t unreadable;  /* the page with this byte cannot be read; 0 none */
-    bool interrupted;  /* and every other one is interrupted first */
+    int wait_for;       /* a failing sync first waits until so many threads ... */
+    atomic_int waiting; /* ... say that they are about to append */
+    size_t most_bytes;  /* a write takes no more than this many; 0 no limit */
+    off_t unreadable;   /* the page with this byte cannot be read; 0 none */
+    bool interrupted;   /* and every other one is interrupted first */
 };
 
 struct rig {
@@ -73,6 +76,7 @@ struct rig {
     uint64_t cut_to;
     enum errc replay_result;
     atomic_bool in_callback;
+    atomic_size_t acknowledged;
 };
 
 static inline bool fails(struct fault *f, int nth, int wanted)
@@ -122,8 +126,16 @@ static inline ssize_t fault_pread(void *ctx, int fd, void *to, size_t n, off_t o
 static inline int fault_sync(void *ctx, int fd)
 {
     struct fault *f = ctx;
+    int nth = atomic_fetch_add(&f->syncs, 1) + 1;
 
-    return fails(f, atomic_fetch_add(&f->syncs, 1) + 1, f->fail_sync) ? -1 : fdatasync(fd);
+    if (!fails(f, nth, f->fail_sync))
+        return fdatasync(fd);
+    while (atomic_load(&f->waiting) < f->wait_for)
+        sched_yield();
+    for (int i = 0; i < 1000; i++) /* let them get into the queue; the more the harder the test */
+        sched_yield();
+    errno = f->error;
+    return -1;
 }
 
 static inline int fault_sync_dir(void *ctx, int fd)
