@@ -31,7 +31,10 @@ struct quantile {
     struct grouping by;
     struct quantile_group *groups; /* by number in by */
     size_t cap;
-    uint64_t held; /* by the series of all groups */
+    uint64_t held;       /* by the series of all groups */
+    const double *param; /* by step */
+    sink *to;
+    void *ctx;
 };
 
 static enum errc keep_series(void *ctx, struct fseries *s, struct err *err)
@@ -54,8 +57,7 @@ static enum errc keep_series(void *ctx, struct fseries *s, struct err *err)
     return rc;
 }
 
-static enum errc emit_quantile(const struct quantile *k, size_t id, const double *param, sink *to,
-                               void *ctx, struct err *err)
+static enum errc emit_quantile(const struct quantile *k, size_t id, struct err *err)
 {
     const struct quantile_group *g = &k->groups[id];
     double *values = ARENA_NEW(k->q->arena, double, g->series.n), *v;
@@ -68,12 +70,12 @@ static enum errc emit_quantile(const struct quantile *k, size_t id, const double
             if (!is_absent(g->series.items[j].v[i]))
                 values[n++] = g->series.items[j].v[i];
         if (n > 0)
-            v[i] = quantile_of(param[i], values, n);
+            v[i] = quantile_of(k->param[i], values, n);
         rc = query_poll(k->q, err);
     }
     if (rc != OK)
         return rc;
-    return to(ctx, &(struct fseries){ k->by.groups[id].labels, g->name.drop_name, v }, err);
+    return k->to(k->ctx, &(struct fseries){ k->by.groups[id].labels, g->name.drop_name, v }, err);
 }
 
 static void warn_about_quantile(struct query *q, const double *param, uint32_t pos)
@@ -92,16 +94,17 @@ static void warn_about_quantile(struct query *q, const double *param, uint32_t p
 
 enum errc eval_quantile(struct query *q, const struct node *n, sink *to, void *ctx, struct err *err)
 {
-    struct quantile k = { .q = q, .by = aggregate_grouping(q, n) };
+    struct quantile k = { .q = q, .by = aggregate_grouping(q, n), .to = to, .ctx = ctx };
     double *param;
     enum errc rc = eval_scalar(q, n->aggregate.param, &param, err);
 
     if (rc != OK)
         return rc;
+    k.param = param;
     warn_about_quantile(q, param, n->aggregate.param->pos);
     rc = eval_each(q, n->aggregate.expr, keep_series, &k, err);
     for (size_t i = 0; rc == OK && i < k.by.n; i++)
-        rc = emit_quantile(&k, i, param, to, ctx, err);
+        rc = emit_quantile(&k, i, err);
     query_release(q, k.held);
     grouping_free(&k.by);
     free(k.groups);
