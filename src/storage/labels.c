@@ -181,11 +181,21 @@ static size_t count_labels(struct bytes data)
     return r.overrun ? SIZE_MAX : n;
 }
 
+static size_t uvarint_size(uint64_t v)
+{
+    size_t n = 1;
+
+    for (; v >= 0x80; v >>= 7)
+        n++;
+    return n;
+}
+
 enum errc labels_decode(struct bytes data, struct arena *a, struct labels *out, struct err *err)
 {
     size_t n = count_labels(data);
     struct reader r = reader_on(data);
     struct label *items;
+    size_t size = 0; /* of the canonical encoding */
 
     if (n == SIZE_MAX)
         return err_set(err, ERR_CORRUPT, 0, "encoded labels are cut short");
@@ -196,9 +206,14 @@ enum errc labels_decode(struct bytes data, struct arena *a, struct labels *out, 
     for (size_t i = 0; i < n; i++) {
         items[i].name = read_str(&r, read_uvarint(&r));
         items[i].value = read_str(&r, read_uvarint(&r));
-        if (items[i].value.len == 0 || (i > 0 && str_cmp(items[i - 1].name, items[i].name) >= 0))
+        size += uvarint_size(items[i].name.len) + items[i].name.len
+                + uvarint_size(items[i].value.len) + items[i].value.len;
+        if (items[i].name.len == 0 || items[i].value.len == 0
+            || (i > 0 && str_cmp(items[i - 1].name, items[i].name) >= 0))
             return err_set(err, ERR_CORRUPT, 0, "encoded labels are not canonical");
     }
+    if (size != data.len)
+        return err_set(err, ERR_CORRUPT, 0, "encoded labels are not canonical");
     *out = (struct labels){ items, n };
     return OK;
 }
