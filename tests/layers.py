@@ -21,6 +21,8 @@ LIBRARY = {
     "microhttpd.h": {"http/server.c"},
     "snappy-c.h": {"ingest/snappy.c"},
     "pcre2.h": {"base/regex.c"},
+    "yaml.h": {"base/yaml.c"},
+    "curl/curl.h": {"base/http_client.c"},
     "xxhash.h": {"base/hash.c"},
 }
 

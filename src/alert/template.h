@@ -1,0 +1,44 @@
+/* template.h -- the templates of alert labels and annotations: Go's text/template with Prometheus' functions.
+ *
+ * Results are byte by byte those of Prometheus. An expansion has limits on its steps and output, so that a template can
+ * neither hang nor exhaust the server.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "storage/labels.h"
+
+struct arena;
+
+/* A sample that query() yields. */
+struct template_sample {
+    struct labels labels;
+    double v;
+};
+
+struct template_data {
+    struct labels labels;          /* $labels: of the series, with __name__ */
+    double value;                  /* $value */
+    struct labels external_labels; /* $externalLabels */
+    struct str external_url;       /* $externalURL */
+    int64_t now_ms;                /* the evaluation's time */
+    /* Runs a PromQL query at now_ms; results in the arena. NULL: query() is an error. */
+    enum errc (*query)(void *ctx, struct str text, struct arena *a, struct template_sample **out,
+                       size_t *n, struct err *err);
+    void *query_ctx;
+};
+
+/* Whether text parses. ERR_BAD_CONFIG with Prometheus' wording (`template: NAME:LINE: function "x" not defined`), err->pos
+ * the byte offset of the fault in text. */
+MUST_USE enum errc template_check(struct str name, struct str text, struct arena *a,
+                                  struct err *err);
+
+/* Appends the expansion of text to out. ERR_BAD_CONFIG (does not parse), ERR_EXECUTION (`error executing template NAME:
+ * template: NAME:1:10: executing "NAME" at <…>: …`), ERR_LIMIT. */
+MUST_USE enum errc template_expand(struct str name, struct str text,
+                                   const struct template_data *data, struct arena *a,
+                                   struct buf *out, struct err *err);
