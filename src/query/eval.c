@@ -58,33 +58,31 @@ enum errc eval_unsupported(struct err *err, const struct node *n, const char *wh
 
 /* ---- values and vectors ---- */
 
-/* More steps than samples are allowed would only fill memory, whatever comes of them. */
-static double *values_alloc(struct query *q)
+/* Room for one value per step. More steps than samples are allowed would only fill memory. */
+static enum errc values_alloc(struct query *q, double **out, struct err *err)
 {
-    if (q->steps.n > q->options->max_samples || q->steps.n > SIZE_MAX / sizeof(double))
-        return NULL;
-    return arena_alloc(q->arena, q->steps.n * sizeof(double));
+    if (q->steps.n > q->options->max_samples)
+        return query_hold(q, q->steps.n, err);
+    *out = arena_alloc(q->arena, q->steps.n * sizeof(double));
+    return *out ? OK : eval_arena_full(q, err);
 }
 
 enum errc values_new(struct query *q, double **out, struct err *err)
 {
-    double *v = values_alloc(q);
+    enum errc rc = values_alloc(q, out, err);
 
-    if (!v)
-        return eval_arena_full(q, err);
-    for (size_t i = 0; i < q->steps.n; i++)
-        v[i] = absent();
-    *out = v;
-    return OK;
+    for (size_t i = 0; rc == OK && i < q->steps.n; i++)
+        (*out)[i] = absent();
+    return rc;
 }
 
 enum errc vector_add(struct query *q, struct vector *v, const struct fseries *s, struct err *err)
 {
-    double *copy = values_alloc(q);
-    enum errc rc;
+    double *copy;
+    enum errc rc = values_alloc(q, &copy, err);
 
-    if (!copy)
-        return eval_arena_full(q, err);
+    if (rc != OK)
+        return rc;
     if (v->n == v->cap) {
         size_t cap = v->cap ? 2 * v->cap : 16;
         struct fseries *items =
@@ -114,10 +112,11 @@ static bool overlaps(const double *a, const double *b, size_t n)
 static enum errc join_series(struct query *q, struct fseries *kept, const struct fseries *s,
                              struct err *err)
 {
-    double *v = values_alloc(q);
+    double *v;
+    enum errc rc = values_alloc(q, &v, err);
 
-    if (!v)
-        return eval_arena_full(q, err);
+    if (rc != OK)
+        return rc;
     for (size_t i = 0; i < q->steps.n; i++)
         v[i] = is_absent(s->v[i]) ? kept->v[i] : s->v[i];
     kept->v = v;

@@ -281,6 +281,15 @@ static enum errc parse(struct run *r, struct err *err)
     return rc;
 }
 
+static int64_t deadline(const struct clock *clock, int64_t timeout_ms)
+{
+    int64_t ns;
+
+    if (__builtin_mul_overflow(timeout_ms, 1000000, &ns))
+        return INT64_MAX;
+    return time_add(clock_mono_ns(clock), ns);
+}
+
 static enum errc run(struct run *r, const struct query_options *o, struct str text,
                      struct query_result **out, struct err *err)
 {
@@ -293,7 +302,7 @@ static enum errc run(struct run *r, const struct query_options *o, struct str te
     r->options = *o;
     if (!r->options.clock)
         r->options.clock = &clock_system;
-    r->shared.deadline_ns = clock_mono_ns(r->options.clock) + o->timeout_ms * 1000000;
+    r->shared.deadline_ns = deadline(r->options.clock, o->timeout_ms);
     r->q.options = &r->options;
     r->q.arena = arena;
     r->q.text = str_copy(arena, text);

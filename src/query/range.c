@@ -11,7 +11,7 @@
 
 #include "base/banned.h"
 
-enum { POLL_SAMPLES = 10000 };
+enum { POLL_SAMPLES = 10000 }; /* steps count like samples */
 
 /* Evaluates one call, series by series. */
 struct over {
@@ -104,11 +104,16 @@ static enum errc over_windows(struct over *o, const struct range_series *s, bool
     size_t unpolled = 0;
     enum errc rc = OK;
 
-    for (size_t i = 0; rc == OK && i < o->q->steps.n; i++) {
+    for (size_t i = 0; rc == OK && i < o->q->steps.n; i++, unpolled++) {
         struct window w = {
             .args = args, .scratch = o->scratch, .anchored = m->anchored, .smoothed = m->smoothed
         };
 
+        if (unpolled >= POLL_SAMPLES) {
+            unpolled = 0;
+            if ((rc = query_poll(o->q, err)) != OK)
+                break;
+        }
         window_at(&bounds, o->q, o->range, s, i);
         o->v[i] = absent();
         if (bounds.lo == bounds.hi)
@@ -126,10 +131,6 @@ static enum errc over_windows(struct over *o, const struct range_series *s, bool
         o->v[i] = f->over(&w);
         *any = *any || !is_absent(o->v[i]);
         unpolled += w.n;
-        if (unpolled >= POLL_SAMPLES) {
-            unpolled = 0;
-            rc = query_poll(o->q, err);
-        }
     }
     return rc;
 }
