@@ -10,6 +10,9 @@
  * a match limit; what exceeds it is left to the DFA matcher, whose time grows with the square of
  * its states and with the subject, so its workspace is sized by a budget.
  *
+ * Groups are PCRE2's. They are RE2's too, but where a repeated group last matched nothing: in (a|b*)*
+ * RE2 keeps what the group matched before.
+ *
  * PCRE2's limit on a compiled program, 64 KiB, is a limit of ours as well: "expression too large".
  */
 #define PCRE2_CODE_UNIT_WIDTH 8

@@ -20,7 +20,8 @@ struct regex;
 
 enum { REGEX_MAX_PATTERN = 32768 };
 
-/* Compiles a pattern. ERR_BAD_QUERY with Go's text, ERR_TOO_LARGE. Free it with regex_free(). */
+/* Compiles a pattern. ERR_BAD_QUERY with Go's text; ERR_TOO_LARGE beyond REGEX_MAX_PATTERN bytes and
+ * for what PCRE2 cannot hold; ERR_NOMEM. Free it with regex_free(). */
 MUST_USE enum errc regex_compile(struct str pattern, struct regex **out, struct err *err);
 void regex_free(struct regex *re); /* NULL is fine */
 
@@ -30,12 +31,13 @@ MUST_USE enum errc regex_match(const struct regex *re, struct str s, bool *match
 
 /* If all of s matches, appends template to out with $1, ${1}, $name, ${name} replaced by the groups
  * and $$ by $ (Go's Regexp.Expand: an unbraced name is the longest run of letters, digits and _; an
- * unknown group is empty). */
+ * unknown group is empty). ERR_LIMIT, ERR_NOMEM; ERR_TOO_LARGE for a pattern that regex_match() does
+ * without PCRE2, like a very long alternation of names, but that PCRE2 cannot hold. */
 MUST_USE enum errc regex_replace(const struct regex *re, struct str s, struct str template,
                                  struct buf *out, bool *matched);
 
-/* When the pattern is nothing but an alternation of literal texts ("a|b|c", "a"), those texts
- * (borrowed) and true. */
+/* When the pattern stands for a set of literal texts ("a|b|c", "a", "foo(bar|baz)", "[ab]c"), those
+ * texts (borrowed, sorted, each once) and true. */
 bool regex_literals(const struct regex *re, const struct str **texts, size_t *n);
 
 /* A literal text that every match starts with; empty when unknown. */
