@@ -1,0 +1,110 @@
+/* manager.h -- evaluating rule groups on time, keeping the states of alerts, writing what rules yield.
+ *
+ * Semantics are Prometheus' (docs/alerting.md): a group is evaluated at its slots (hash of file and name, modulo the
+ * interval), its rules one after another; what they yield is stored before the next one runs: recorded series, ALERTS and
+ * ALERTS_FOR_STATE, and staleness markers for series that ended. A slot that was missed is counted and not caught up.
+ *
+ * Better than Prometheus: the states of alerts are kept in state.mdb with every change, so a restart forgets neither
+ * pending nor firing nor keep_firing_for nor a resolution that no Alertmanager has heard yet, whatever `for` is; time that
+ * the process was away does not count as pending. An evaluation that fails resolves nothing: firing alerts go on being
+ * sent.
+ *
+ * Threads: any; evaluations run on threads of the manager.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alert/rule.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "query/query.h"
+#include "storage/labels.h"
+
+struct arena;
+struct db;
+struct notifier;
+struct rule_manager;
+
+struct rule_manager_options {
+    struct db *db;
+    struct query_options query;
+    struct notifier *notifier; /* NULL: nobody is told */
+    const struct clock *clock; /* NULL: clock_system */
+    size_t n_threads;          /* groups evaluated at once; 4 by default */
+    int64_t resend_delay_ms;   /* 1 min */
+};
+
+/* What a configuration sets, and a reload changes. */
+struct rule_settings {
+    int64_t interval_ms;           /* of groups that name none: 1 min */
+    int64_t query_offset_ms;       /* of groups that name none: 0 */
+    struct labels external_labels; /* copied */
+    struct str external_url;       /* copied; for generatorURL and templates */
+};
+
+struct rule_manager_options rule_manager_options_default(struct db *db);
+
+/* A manager without rules; its threads run. ERR_NOMEM. */
+MUST_USE enum errc rule_manager_new(const struct rule_manager_options *options,
+                                    struct rule_manager **out, struct err *err);
+
+/* Ends the running evaluations and stops. States are in state.mdb. NULL is fine. */
+void rule_manager_free(struct rule_manager *m);
+
+/* Takes over a set (also on error). A group that has not changed goes on; a changed one keeps the alert states of rules
+ * with the same name and labels; states of rules that are gone are dropped, and their series marked stale. ERR_NOMEM:
+ * the old set stays. */
+MUST_USE enum errc rule_manager_load(struct rule_manager *m, struct rule_set *set,
+                                     const struct rule_settings *settings, struct err *err);
+
+/* Evaluates all groups once, now, as of t_ms, in the caller's thread: for tests. */
+void rule_manager_evaluate_at(struct rule_manager *m, int64_t t_ms);
+
+/* ---- looking at it: what /api/v1/rules and /api/v1/alerts show ---- */
+
+enum alert_state { ALERT_INACTIVE, ALERT_PENDING, ALERT_FIRING };
+const char *alert_state_name(enum alert_state s); /* "inactive", "pending", "firing" */
+
+struct alert_status {
+    enum alert_state state;
+    struct labels labels, annotations;
+    int64_t active_at_ms, keep_firing_since_ms; /* 0: not set */
+    double value;
+};
+
+enum rule_health { RULE_HEALTH_UNKNOWN, RULE_HEALTH_OK, RULE_HEALTH_ERR };
+const char *rule_health_name(enum rule_health h); /* "unknown", "ok", "err" */
+
+struct rule_status {
+    enum rule_kind kind;
+    struct str name, query;
+    struct labels labels, annotations; /* as in the file */
+    int64_t for_ms, keep_firing_for_ms;
+    enum rule_health health;
+    struct str last_error;
+    double evaluation_seconds;
+    int64_t last_evaluation_ms;  /* 0: never */
+    enum alert_state state;      /* the worst of its alerts */
+    struct alert_status *alerts; /* pending and firing ones */
+    size_t n_alerts;
+};
+
+struct group_status {
+    struct str name, file;
+    int64_t interval_ms;
+    uint32_t limit;
+    double evaluation_seconds;
+    int64_t last_evaluation_ms;
+    uint64_t evaluations, failures, iterations, missed,
+        samples; /* counters; samples: of the last evaluation */
+    struct rule_status *rules;
+    size_t n_rules;
+};
+
+/* A copy of everything, in the arena, groups by file and name. ERR_LIMIT. */
+MUST_USE enum errc rule_manager_status(struct rule_manager *m, struct arena *a,
+                                       struct group_status **out, size_t *n, struct err *err);
