@@ -221,6 +221,18 @@ enum errc db_metadata(struct db *db, struct arena *a, struct metadata_list *out,
     return metadata_map_list(db->metadata, a, out, err);
 }
 
+enum errc db_write_records(struct db *db, const struct state_record *records, size_t n,
+                           struct err *err)
+{
+    return db->state ? state_write_records(db->state, records, n, err) : OK;
+}
+
+enum errc db_each_record(struct db *db, bool (*fn)(void *ctx, const struct state_record *r),
+                         void *ctx, struct err *err)
+{
+    return db->state ? state_each_record(db->state, fn, ctx, err) : OK;
+}
+
 void db_stats(struct db *db, struct db_stats *out)
 {
     struct head_stats head;

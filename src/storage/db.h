@@ -166,6 +166,19 @@ struct metadata_list {
 MUST_USE enum errc db_metadata(struct db *db, struct arena *a, struct metadata_list *out,
                                struct err *err);
 
+/* ---- small durable records: the states of rules ---- */
+
+/* state.h's record; declared there. A store in memory keeps none. */
+struct state_record;
+
+/* Writes and deletes n records, durably, all or none. */
+MUST_USE enum errc db_write_records(struct db *db, const struct state_record *records, size_t n,
+                                    struct err *err);
+/* Calls fn for each record in order of keys; false stops. */
+MUST_USE enum errc db_each_record(struct db *db,
+                                  bool (*fn)(void *ctx, const struct state_record *r), void *ctx,
+                                  struct err *err);
+
 /* ---- upkeep ---- */
 
 /* Moves what the head holds to the day files, now. */

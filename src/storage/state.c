@@ -3,6 +3,7 @@
  *   meta      "format"                            u32 format version
  *   metadata  u64 BE hash64(family), u8 slot      u8 type; family, help, unit: each a uvarint
  *                                                 length and the text
+ *   records   the owner's key                     the owner's value
  *
  * Families can be longer than an LMDB key may be, hence the hash; families of equal hash take the
  * next slot.
@@ -10,6 +11,7 @@
 #include "storage/state.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "base/log.h"
@@ -18,8 +20,10 @@
 
 #include "base/banned.h"
 
-enum { META, METADATA, N_TABLES };
-static const char *const tables[N_TABLES] = { [META] = "meta", [METADATA] = "metadata" };
+enum { META, METADATA, RECORDS, N_TABLES };
+static const char *const tables[N_TABLES] = {
+    [META] = "meta", [METADATA] = "metadata", [RECORDS] = "records"
+};
 
 enum { FORMAT_VERSION = 1, KEY_BYTES = 9, AT_SLOT = 8, MAX_SLOTS = 256 };
 static const struct bytes format_key = { (const uint8_t *)"format", 6 };
@@ -214,6 +218,82 @@ enum errc state_each_metadata(struct state *s,
     }
     if (damaged)
         log_warn("metadata left out: its checksum is wrong", "file=%s entries=%zu", kv_path(s->kv),
+                 damaged);
+    kv_cursor_close(&c);
+    kv_abort(t);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+/* ---- records of others ---- */
+
+static enum errc delete_record(struct kv_txn *t, struct bytes key, struct err *err)
+{
+    struct kv_cursor c = { 0 };
+    enum errc rc = kv_cursor_open(t, RECORDS, &c, err);
+
+    if (rc == OK)
+        rc = kv_seek(&c, key, err);
+    if (rc == OK && c.key.len == key.len && memcmp(c.key.ptr, key.ptr, key.len) == 0)
+        rc = kv_delete_at(&c, err);
+    kv_cursor_close(&c);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+static enum errc put_record(struct kv_txn *t, const struct state_record *r, struct buf *value,
+                            struct err *err)
+{
+    buf_clear(value);
+    buf_add(value, r->value.ptr, r->value.len);
+    seal_add(value, r->key);
+    return value->failed ? err_set(err, ERR_NOMEM, 0, "out of memory")
+                         : kv_put(t, RECORDS, r->key, buf_as_bytes(value), err);
+}
+
+enum errc state_write_records(struct state *s, const struct state_record *records, size_t n,
+                              struct err *err)
+{
+    struct kv_txn *t = NULL;
+    struct buf value = { 0 };
+    enum errc rc = kv_begin_write(s->kv, &t, err);
+
+    if (rc != OK)
+        return rc;
+    for (size_t i = 0; i < n && rc == OK; i++) {
+        ASSERT(records[i].key.len > 0 && records[i].key.len <= STATE_MAX_KEY);
+        rc = records[i].value.len ? put_record(t, &records[i], &value, err)
+                                  : delete_record(t, records[i].key, err);
+    }
+    buf_free(&value);
+    if (rc == OK)
+        return kv_commit(t, err);
+    kv_abort(t);
+    return rc;
+}
+
+enum errc state_each_record(struct state *s, bool (*fn)(void *ctx, const struct state_record *r),
+                            void *ctx, struct err *err)
+{
+    static const uint8_t first[1] = { 0 };
+    struct kv_txn *t = NULL;
+    struct kv_cursor c = { 0 };
+    size_t damaged = 0;
+    enum errc rc = kv_begin_read(s->kv, &t, err);
+
+    if (rc != OK)
+        return rc;
+    rc = kv_cursor_open(t, RECORDS, &c, err);
+    if (rc == OK)
+        rc = kv_seek(&c, (struct bytes){ first, sizeof first }, err);
+    for (; rc == OK; rc = kv_next(&c, err)) {
+        struct state_record r = { c.key, c.value };
+
+        if (!seal_check(&r.value, r.key))
+            damaged++;
+        else if (!fn(ctx, &r))
+            break;
+    }
+    if (damaged)
+        log_warn("records left out: their checksum is wrong", "file=%s entries=%zu", kv_path(s->kv),
                  damaged);
     kv_cursor_close(&c);
     kv_abort(t);

@@ -1,6 +1,7 @@
 /* state.h -- state.mdb: what belongs to the store as a whole and is small.
  *
- * Now: type, help and unit of metric families. Every change is durable when the call returns; every
+ * Type, help and unit of metric families, and small records that others keep here (the states of
+ * alerts). Every change is durable when the call returns; every
  * value carries a CRC-32C.
  *
  * Threads: any; writers wait for each other.
@@ -31,3 +32,19 @@ MUST_USE enum errc state_put_metadata(struct state *s, const struct metric_metad
 MUST_USE enum errc state_each_metadata(struct state *s,
                                        bool (*fn)(void *ctx, const struct metric_metadata *m),
                                        void *ctx, struct err *err);
+
+/* A record of somebody else's: any bytes under a key of 1 to STATE_MAX_KEY bytes. */
+enum { STATE_MAX_KEY = 256 };
+struct state_record {
+    struct bytes key, value; /* when writing, an empty value deletes */
+};
+
+/* Writes and deletes n records, all or none. Errors as state_put_metadata(). */
+MUST_USE enum errc state_write_records(struct state *s, const struct state_record *records,
+                                       size_t n, struct err *err);
+
+/* Calls fn for each record in order of keys, with bytes that are valid during the call; false
+ * stops. A damaged one is left out with a warning in the log. */
+MUST_USE enum errc state_each_record(struct state *s,
+                                     bool (*fn)(void *ctx, const struct state_record *r), void *ctx,
+                                     struct err *err);
