@@ -13,7 +13,7 @@
 
 #include "base/banned.h"
 
-enum { PIECE_BYTES = 32 << 10, MAX_SELECTORS = 1000 };
+enum { MAX_SELECTORS = 1000 };
 
 /* ---- a listing ---- */
 
@@ -50,9 +50,10 @@ static struct listing *listing_new(struct http_response *rs)
 static bool list_more(void *ctx, struct buf *b)
 {
     struct listing *l = ctx;
+    size_t end = b->len + HTTP_PIECE_BYTES;
     struct api_notes notes = { .warning = l->truncated ? API_TRUNCATED : NULL };
 
-    while (l->next < l->n && b->len < PIECE_BYTES) {
+    while (l->next < l->n && b->len < end) {
         if (l->next)
             buf_u8(b, ',');
         l->next = l->print(l, b, l->next);

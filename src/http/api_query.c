@@ -1,8 +1,7 @@
 /* api_query.c -- /api/v1/query, query_range, format_query and query_exemplars.
  *
- * A result is formatted while it is sent: the writer below remembers the next series and point, and
- * each call adds about PIECE_BYTES. The result owns its memory and needs no view of the store, so
- * that a client may take its time.
+ * A result is formatted while it is sent: the writer below remembers the next series and point. The
+ * result owns its memory and needs no view of the store, so that a client may take its time.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -16,7 +15,7 @@
 
 #include "base/banned.h"
 
-enum { PIECE_BYTES = 32 << 10, MAX_POINTS = 11000 };
+enum { MAX_POINTS = 11000 };
 
 /* ---- the result ---- */
 
@@ -55,7 +54,9 @@ static void begin_series(struct buf *b, const struct result_series *s, size_t i,
 
 static void write_vector(struct result_writer *w, struct buf *b)
 {
-    for (; w->series < w->n_series && b->len < PIECE_BYTES; w->series++) {
+    size_t end = b->len + HTTP_PIECE_BYTES;
+
+    for (; w->series < w->n_series && b->len < end; w->series++) {
         const struct result_series *s = &w->result->series[w->series];
 
         begin_series(b, s, w->series, ",\"value\":");
@@ -66,12 +67,14 @@ static void write_vector(struct result_writer *w, struct buf *b)
 
 static void write_matrix(struct result_writer *w, struct buf *b)
 {
-    while (w->series < w->n_series && b->len < PIECE_BYTES) {
+    size_t end = b->len + HTTP_PIECE_BYTES;
+
+    while (w->series < w->n_series && b->len < end) {
         const struct result_series *s = &w->result->series[w->series];
 
         if (w->point == 0)
             begin_series(b, s, w->series, ",\"values\":[");
-        for (; w->point < s->n_points && b->len < PIECE_BYTES; w->point++) {
+        for (; w->point < s->n_points && b->len < end; w->point++) {
             if (w->point)
                 buf_u8(b, ',');
             write_point(b, s->points[w->point]);

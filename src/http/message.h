@@ -82,11 +82,12 @@ struct str http_media_type(struct str content_type);
 struct str http_media_param(struct str content_type, const char *name);
 
 /* What a handler answers. It starts as 200 with an empty body. A body that would be large is not
- * built whole: body holds its first piece (or nothing), and next() appends the following one to an
- * empty buffer each time the client has taken the last; it returns false with the last piece.
- * done(), when not NULL, frees ctx in the end, also when the client left before it got everything.
- * next() and done() may run on any thread, one call at a time; what they need lives in ctx.
- */
+ * built whole: body holds its first piece (or nothing), and each call of next() appends another
+ * one, of about HTTP_PIECE_BYTES, whatever the buffer already holds; it returns false with the
+ * last. done(), when not NULL, frees ctx in the end, also when the client left before it got
+ * everything. Both may run on any thread, one call at a time; what they need lives in ctx. */
+enum { HTTP_PIECE_BYTES = 32 << 10 };
+
 struct http_response {
     unsigned status;
     const char *content_type; /* NULL: none */

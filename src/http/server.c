@@ -35,7 +35,6 @@
 #include "base/banned.h"
 
 enum {
-    PIECE_BYTES = 32 << 10,       /* handed to the library at a time */
     FIRST_PIECE_BYTES = 64 << 10, /* made by the worker; smaller responses get a Content-Length */
     DROP_FACTOR = 4,              /* times the route's limit: how much of a refused body is read */
     RESERVE_BYTES = 1 << 20,      /* at most taken on trust in a Content-Length */
@@ -181,6 +180,16 @@ static void stream_free(void *cls)
     free(st);
 }
 
+/* Appends the next piece to b; rs->next is NULL after the last. */
+static void pull_piece(struct http_response *rs, struct buf *b)
+{
+    size_t before = b->len;
+
+    if (!rs->next(rs->ctx, b))
+        rs->next = NULL;
+    ASSERT(!rs->next || b->len > before || b->failed); /* else this would never end */
+}
+
 static ssize_t read_piece(void *cls, uint64_t pos, char *to, size_t max)
 {
     struct stream *st = cls;
@@ -191,8 +200,7 @@ static ssize_t read_piece(void *cls, uint64_t pos, char *to, size_t max)
     while (st->at == b->len && st->rs.next) {
         buf_clear(b);
         st->at = 0;
-        if (!st->rs.next(st->rs.ctx, b))
-            st->rs.next = NULL;
+        pull_piece(&st->rs, b);
         if (b->failed)
             return MHD_CONTENT_READER_END_WITH_ERROR;
     }
@@ -224,7 +232,7 @@ static struct MHD_Response *make_response(struct http_response *rs)
     if (!st)
         return NULL;
     *st = (struct stream){ .rs = *rs };
-    r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE_BYTES, read_piece, st,
+    r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_PIECE_BYTES, read_piece, st,
                                           stream_free);
     if (!r) {
         free(st);
@@ -330,8 +338,7 @@ static void answer(struct exchange *x)
         return;
     x->route->handler(service->ctx, rq, rs);
     while (rs->next && rs->body.len < FIRST_PIECE_BYTES && !rs->body.failed)
-        if (!rs->next(rs->ctx, &rs->body))
-            rs->next = NULL;
+        pull_piece(rs, &rs->body);
 }
 
 /* Gives the exchange back to the library, which may free it at once. */
