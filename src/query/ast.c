@@ -1,3 +1,4 @@
+/* ast.c -- the spellings of types, operators and aggregations. */
 #include "query/ast.h"
 
 #include "base/compiler.h"

@@ -1,3 +1,5 @@
+/* duration_expr.c -- a small evaluator of its own: a duration knows neither series nor steps, only
+ * the step and range of the whole query. */
 #include "query/duration_expr.h"
 
 #include <math.h>

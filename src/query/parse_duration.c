@@ -252,11 +252,9 @@ bool parse_offset_duration(struct parser *p, struct duration *out)
         return false;
     *out = (struct duration){ .expr = n };
     if (literal) {
-        int64_t ns = literal_ns(literal);
-
-        if (ns == 0)
+        out->ms = literal_ns(literal) / 1000000;
+        if (out->ms == 0)
             out->expr = NULL;
-        out->ms = ns / 1000000;
     }
     return true;
 }

@@ -104,7 +104,8 @@ static void print_duration_part(struct buf *b, const struct node *n)
 
 static void print_duration(struct buf *b, const struct duration *d)
 {
-    if (d->expr && d->expr->kind == NODE_NUMBER)
+    /* Below a millisecond "0s" would not be read again. */
+    if (d->expr && d->expr->kind == NODE_NUMBER && d->ms != 0)
         duration_print(b, d->ms);
     else if (d->expr)
         print_duration_part(b, d->expr);

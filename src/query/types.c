@@ -1,3 +1,5 @@
+/* types.c -- one check_<kind>() for each kind of node, in the order in which Prometheus reports: the
+ * children first, the number of a call's arguments before their types. */
 #include "query/types.h"
 
 #include <string.h>
