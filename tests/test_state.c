@@ -189,6 +189,41 @@ static void a_newer_format_is_refused(void **state)
     free(path);
 }
 
+static bool join_record(void *ctx, const struct state_record *r)
+{
+    struct buf *b = ctx;
+
+    buf_printf(b, "%.*s=%.*s ", (int)r->key.len, (const char *)r->key.ptr, (int)r->value.len,
+               (const char *)r->value.ptr);
+    return true;
+}
+
+static struct state_record record_of(const char *key, const char *value)
+{
+    return (struct state_record){ { (const uint8_t *)key, strlen(key) },
+                                  { (const uint8_t *)value, strlen(value) } };
+}
+
+static void records_are_written_replaced_and_deleted(void **state)
+{
+    char *path = temp_dir_file(*state, "state.mdb");
+    struct state *s = must_open(path);
+    struct state_record first[] = { record_of("b", "1"), record_of("a", "2"), record_of("c", "3") };
+    struct state_record second[] = { record_of("a", ""), record_of("nothing", ""),
+                                     record_of("c", "four") };
+    struct buf b = { 0 };
+
+    assert_int_equal(state_write_records(s, first, 3, NULL), OK);
+    assert_int_equal(state_write_records(s, second, 3, NULL), OK);
+    state_close(s);
+    s = must_open(path);
+    assert_int_equal(state_each_record(s, join_record, &b, NULL), OK);
+    assert_true(str_is(buf_as_str(&b), "b=1 c=four "));
+    state_close(s);
+    buf_free(&b);
+    free(path);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, temp_dir_make, temp_dir_remove)
 
 int main(void)
@@ -196,7 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(metadata_survives_reopening), CASE(newer_metadata_replaces_older),
         CASE(a_walk_ends_when_told_to),    CASE(a_damaged_entry_is_left_out_and_can_be_put_again),
-        CASE(a_newer_format_is_refused),
+        CASE(a_newer_format_is_refused),   CASE(records_are_written_replaced_and_deleted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
