@@ -16,7 +16,7 @@ void test_folder_remove(char *dir);
 /* A clock that a test sets. */
 struct fake_clock {
     struct clock clock;
-    int64_t wall_ms, mono_ns;
+    _Atomic int64_t wall_ms, mono_ns; /* the store's own thread reads them */
 };
 void fake_clock_init(struct fake_clock *c, int64_t wall_ms);
 

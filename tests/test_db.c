@@ -1,8 +1,10 @@
 /* The store as a whole, in memory and on disk: what was appended is read back, whatever happens in
  * between. */
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,6 +19,7 @@
 #include "base/log.h"
 #include "db_tools.h"
 #include "storage/db.h"
+#include "storage/wal_pool.h"
 
 enum { T0 = 1700000000 }; /* seconds */
 
@@ -225,6 +228,107 @@ static void a_view_keeps_seeing_each_sample_once_across_a_flush(void **state)
     assert_int_equal(c.n, 1);
     column_free(&c);
     db_close(db);
+    test_folder_remove(dir);
+}
+
+/* The disk after a crash between the commit of a day and the publishing of its flush: the log and
+ * MANIFEST of before, the day file of after. */
+static void a_day_committed_by_an_unpublished_flush_is_seen_at_once(void **state)
+{
+    char *dir = test_folder_new(), *crashed = test_folder_new(), *copied = NULL;
+    struct db_options o = test_db_options(dir), other = test_db_options(crashed);
+    struct db *db = open_db(&o);
+    struct column c;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct sample s = { T0 * 1000LL + i, i };
+
+        assert_true(append_series(db, "m", &s, 1, NULL));
+        if (i == 0)
+            flush(db);
+    }
+    copy_folder(dir, crashed);
+    flush(db);
+    assert_true(asprintf(&copied, "cp -a '%s'/days/*.mdb '%s'/days/", dir, crashed) > 0);
+    assert_int_equal(system(copied), 0);
+    db_close(db);
+    db = open_db(&other);
+    c = read_series(db, "m", INT64_MIN, INT64_MAX);
+    assert_int_equal(c.n, 2);
+    column_free(&c);
+    db_close(db);
+    free(copied);
+    test_folder_remove(crashed);
+    test_folder_remove(dir);
+}
+
+/* ---- a log that fails ---- */
+
+struct bad_disk {
+    struct wal_io io;
+    atomic_bool fails;
+};
+
+static int sync_unless_bad(void *ctx, int fd)
+{
+    struct bad_disk *disk = ctx;
+
+    if (!atomic_load(&disk->fails))
+        return wal_io_system.fdatasync(wal_io_system.ctx, fd);
+    errno = EIO;
+    return -1;
+}
+
+static enum errc append_one(struct db *db, int64_t t_ms, struct err *err)
+{
+    struct label name = { METRIC_NAME, STR("m") };
+    struct write_series s = { &name, 1, 0, 1, 0 };
+    struct sample sample = { t_ms, 1 };
+    struct write_batch b = { .series = &s, .n_series = 1, .samples = &sample, .n_samples = 1 };
+    struct write_result res = { 0 };
+    enum errc rc = db_append(db, &b, &res, err);
+
+    assert_int_equal(res.stored, rc == OK);
+    buf_free(&res.text);
+    return rc;
+}
+
+static void after_a_failed_sync_writes_are_refused_until_a_restart_and_reads_go_on(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct bad_disk disk = { .io = wal_io_system };
+    struct arena *a = arena_new(0);
+    struct err err = err_in(a);
+    struct db_stats stats;
+    struct column c;
+    struct db *db;
+
+    (void)state;
+    disk.io.fdatasync = sync_unless_bad;
+    disk.io.ctx = &disk;
+    o.log_io = &disk.io;
+    db = open_db(&o);
+    assert_int_equal(append_one(db, T0 * 1000LL, &err), OK);
+    disk.fails = true;
+    assert_int_equal(append_one(db, T0 * 1000LL + 1, &err), ERR_UNAVAILABLE);
+    assert_non_null(strstr(err_text(&err), "the log has failed"));
+    disk.fails = false; /* the pages may be gone: the log must not trust the disk again */
+    assert_int_equal(append_one(db, T0 * 1000LL + 2, &err), ERR_UNAVAILABLE);
+    db_stats(db, &stats);
+    assert_true(stats.write_failed);
+    c = read_series(db, "m", INT64_MIN, INT64_MAX);
+    assert_int_equal(c.n, 1);
+    column_free(&c);
+    db_close(db);
+    db = open_db(&o);
+    c = read_series(db, "m", INT64_MIN, INT64_MAX);
+    assert_true(c.n >= 1 && c.t_ms[0] == T0 * 1000LL); /* the refused one may have been written */
+    column_free(&c);
+    assert_int_equal(append_one(db, T0 * 1000LL + 3, &err), OK);
+    db_close(db);
+    arena_free(a);
     test_folder_remove(dir);
 }
 
@@ -476,6 +580,8 @@ int main(void)
         cmocka_unit_test(flushes_and_restarts_change_nothing),
         cmocka_unit_test(a_copy_taken_at_any_time_recovers),
         cmocka_unit_test(a_view_keeps_seeing_each_sample_once_across_a_flush),
+        cmocka_unit_test(a_day_committed_by_an_unpublished_flush_is_seen_at_once),
+        cmocka_unit_test(after_a_failed_sync_writes_are_refused_until_a_restart_and_reads_go_on),
         cmocka_unit_test(appends_readers_and_flushes_may_run_at_once),
         cmocka_unit_test(bad_samples_are_refused_and_named_and_the_good_ones_stored),
         cmocka_unit_test(a_series_without_a_name_is_refused_alone),

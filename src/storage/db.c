@@ -101,6 +101,7 @@ static enum errc open_log(struct db *db, struct err *err)
     w.replay = db_replay;
     w.apply = db_apply;
     w.cut = db_cut;
+    w.io = db->options.log_io;
     rc = wal_open(&w, &db->wal, err);
     if (rc == OK)
         log_info("log replayed",
@@ -148,13 +149,16 @@ static enum errc open_dir(struct db *db, struct err *err)
         rc = days_open(db->dir, db->options.map_bytes, &db->days, err);
     if (rc != OK)
         return rc;
-    db->flushed = days_released(db->days);
     days_stats(db->days, &days);
-    if (days.min_t_ms
-        <= days.max_t_ms) /* the last day as a whole: at worst a day is kept a day longer */
-        db->newest_t_ms = days.max_t_ms;
+    if (days.days) /* the last day's start is the safe side: a day may be kept a day longer */
+        db->newest_t_ms = days.max_t_ms - DAY_MS + 1;
     rc = open_log(db, err);
-    return rc == OK ? db_keeper_start(db, err) : rc;
+    if (rc != OK)
+        return rc;
+    /* Not what MANIFEST has released: a day may have been committed by a flush that never came to
+     * be published, and its samples were left out of the replay. */
+    db->flushed = wal_generation(db->wal) - 1;
+    return db_keeper_start(db, err);
 }
 
 enum errc db_open(const struct db_options *options, struct db **out, struct err *err)
@@ -190,15 +194,17 @@ enum errc db_open(const struct db_options *options, struct db **out, struct err 
 
 void db_close(struct db *db)
 {
-    struct err err = { 0 };
-
     if (!db)
         return;
     if (db->keeper_runs) {
+        struct arena *texts = arena_new(0);
+        struct err err = err_in(texts);
+
         db_keeper_stop(db);
         if (db_flush(db, &err) != OK)
             log_warn("the last flush failed; the log keeps its samples", "reason=\"%s\"",
                      err_text(&err));
+        arena_free(texts);
     }
     ASSERT(!db->views);
     wal_close(db->wal);

@@ -25,6 +25,7 @@
 struct arena;
 struct db;
 struct db_view;
+struct wal_io;
 
 struct db_options {
     const char *dir;           /* NULL: memory only */
@@ -33,7 +34,8 @@ struct db_options {
     size_t head_bytes;         /* flush when the head's samples take more; 512 MiB by default */
     int64_t flush_interval_ms; /* and at least this often; 2 h by default */
     struct label_limits label_limits;
-    const struct clock *clock; /* NULL: clock_system */
+    const struct clock *clock;   /* NULL: clock_system */
+    const struct wal_io *log_io; /* NULL: the system's; tests make it fail (wal_pool.h) */
 };
 
 /* The defaults, in memory only. */
