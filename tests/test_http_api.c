@@ -382,6 +382,63 @@ static void large_results_are_streamed(void **state)
     answer_free(&a);
 }
 
+/* Pieces end anywhere: inside a series, right after its labels, between two. */
+static void every_series_is_written_once(void **state)
+{
+    enum { N = 3000 };
+    struct fixture *f = *state;
+    struct buf request = { 0 }, series = { 0 }, vector = { 0 }, matrix = { 0 };
+    struct answer a;
+
+    buf_text(&vector, "{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[");
+    buf_text(&matrix, "{\"status\":\"success\",\"data\":{\"resultType\":\"matrix\",\"result\":[");
+    for (int i = 0; i < N; i++) {
+        char id[200];
+
+        snprintf(id, sizeof id, "%0*d", 4 + i * 7 % 150, i); /* of many lengths, few in order */
+        add_label(&series, "__name__", "many");
+        add_label(&series, "id", id);
+        add_sample(&series, (NOW_S - 1) * 1000LL, i);
+        add_sample(&series, NOW_S * 1000LL, i + 0.5);
+        end_series(&request, &series);
+    }
+    a = write_as(f->port, PROTOBUF_1, &request);
+    assert_int_equal(a.status, 204);
+    answer_free(&a);
+    a = client_get(f->port, "/api/v1/label/id/values"); /* sorted as the series are */
+    assert_true(a.complete);
+    for (char *id = strchr(answer_text(&a), '['); (id = strchr(id, '"'));) {
+        size_t n = strcspn(id + 1, "\"");
+        long i = strtol(id + 1, NULL, 10);
+        const char *comma = vector.ptr[vector.len - 1] == '[' ? "" : ",";
+
+        buf_printf(&vector,
+                   "%s{\"metric\":{\"__name__\":\"many\",\"id\":\"%.*s\"},\"value\":"
+                   "[1700000000,\"%ld.5\"]}",
+                   comma, (int)n, id + 1, i);
+        buf_printf(&matrix,
+                   "%s{\"metric\":{\"__name__\":\"many\",\"id\":\"%.*s\"},\"values\":"
+                   "[[1699999999,\"%ld\"],[1700000000,\"%ld.5\"]]}",
+                   comma, (int)n, id + 1, i, i);
+        id += n + 2;
+    }
+    answer_free(&a);
+    buf_add(&vector, "]}}", 4);
+    buf_add(&matrix, "]}}", 4);
+    a = client_get(f->port, "/api/v1/query?query=many");
+    assert_true(a.chunked && a.complete);
+    assert_string_equal(answer_text(&a), (char *)vector.ptr);
+    answer_free(&a);
+    a = client_get(f->port, "/api/v1/query?query=many[1m]");
+    assert_true(a.chunked && a.complete);
+    assert_string_equal(answer_text(&a), (char *)matrix.ptr);
+    answer_free(&a);
+    buf_free(&request);
+    buf_free(&series);
+    buf_free(&vector);
+    buf_free(&matrix);
+}
+
 /* ---- labels, series, metadata ---- */
 
 static void listings_answer_exactly(void **state)
@@ -614,6 +671,7 @@ int main(void)
         WITH_DATA(post_merges_form_and_url),
         WITH_DATA(stats_are_given_when_asked_for),
         WITH_DATA(large_results_are_streamed),
+        WITH_DATA(every_series_is_written_once),
         WITH_DATA(listings_answer_exactly),
         WITH_DATA(writes_of_other_kinds_get_415),
         WITH_DATA(bad_samples_are_named_and_good_ones_stored),

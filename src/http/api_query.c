@@ -23,6 +23,7 @@ struct result_writer {
     struct query_result *result;
     size_t n_series;      /* to write, the limit applied */
     size_t series, point; /* the next ones */
+    bool begun;           /* the labels of that series have been written */
     bool truncated;
     struct buf stats; /* ,"stats":{…} or nothing */
 };
@@ -72,8 +73,9 @@ static void write_matrix(struct result_writer *w, struct buf *b)
     while (w->series < w->n_series && b->len < end) {
         const struct result_series *s = &w->result->series[w->series];
 
-        if (w->point == 0)
+        if (!w->begun)
             begin_series(b, s, w->series, ",\"values\":[");
+        w->begun = true;
         for (; w->point < s->n_points && b->len < end; w->point++) {
             if (w->point)
                 buf_u8(b, ',');
@@ -83,6 +85,7 @@ static void write_matrix(struct result_writer *w, struct buf *b)
             buf_text(b, "]}");
             w->series++;
             w->point = 0;
+            w->begun = false;
         }
     }
 }
