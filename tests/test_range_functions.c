@@ -27,7 +27,7 @@ struct over_case {
 static double call(const struct over_case *c, bool anchored, bool smoothed)
 {
     int64_t t_ms[MAX_SAMPLES];
-    double scratch[MAX_SAMPLES];
+    double scratch[MAX_SAMPLES], before_resets[MAX_SAMPLES];
     struct window w = { .t_ms = t_ms,
                         .v = c->v,
                         .n = c->n,
@@ -36,11 +36,15 @@ static double call(const struct over_case *c, bool anchored, bool smoothed)
                         .eval_ms = 60000,
                         .args = c->args,
                         .scratch = scratch,
+                        .before_resets = before_resets,
                         .anchored = anchored,
                         .smoothed = smoothed };
 
     for (size_t i = 0; i < c->n; i++)
         t_ms[i] = (int64_t)(c->t_s[i] * 1000);
+    for (size_t i = 1; i < c->n; i++)
+        if (c->v[i] < c->v[i - 1])
+            before_resets[w.n_resets++] = c->v[i - 1];
     return func_find(str_from(c->func))->over(&w);
 }
 

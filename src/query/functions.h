@@ -24,6 +24,9 @@ struct window {
     const double
         *args;       /* the scalar arguments at this step, in order, the range argument left out */
     double *scratch; /* room for n values */
+    /* For functions that want a counter: the value before each reset in the window, in order. */
+    const double *before_resets;
+    size_t n_resets;
     bool anchored, smoothed; /* the samples reach beyond (start, end]: by the lookback before the
                               * start, when smoothed also after the end */
 };
@@ -38,7 +41,8 @@ struct func {
     bool variadic;                       /* the last type may repeat */
     uint8_t max_args; /* of a variadic one: how many arguments at most, 0 for any number */
     bool keeps_name;
-    bool wants_counter; /* info when a metric's name does not look like a counter's */
+    bool wants_counter; /* gets window.before_resets; an info when the metric's name does not look
+                         * like a counter's */
     /* At most one of these; a function with none is part of the language but not built yet:
      * ERR_UNSUPPORTED. */
     double (*each)(double v); /* instant vector, sample by sample */

@@ -13,6 +13,15 @@
 
 enum { POLL_SAMPLES = 10000 }; /* steps count like samples */
 
+/* The resets of a counter over all windows. A walk over a window's samples at each step would be
+ * most of what rate() does; resets are few. */
+struct resets {
+    size_t *at;     /* indices of samples smaller than the one before */
+    double *before; /* the values of those before */
+    size_t n, at_cap, before_cap;
+    size_t lo, hi; /* those in the current window */
+};
+
 /* Evaluates one call, series by series. */
 struct over {
     struct query *q;
@@ -23,6 +32,7 @@ struct over {
     double *v;         /* the values of one series */
     double *scratch;   /* of window.scratch */
     size_t scratch_cap;
+    struct resets resets;
     sink *to;
     void *ctx;
 };
@@ -93,6 +103,34 @@ static void annotate_non_counter(struct over *o, struct labels ls)
     buf_free(&quoted);
 }
 
+static enum errc find_resets(struct resets *r, const struct range_series *s, struct err *err)
+{
+    r->n = r->lo = r->hi = 0;
+    for (size_t i = 1; i < s->n; i++) {
+        if (!(s->v[i] < s->v[i - 1]))
+            continue;
+        if (!vec_reserve(&r->at, &r->at_cap, r->n + 1, sizeof *r->at)
+            || !vec_reserve(&r->before, &r->before_cap, r->n + 1, sizeof *r->before))
+            return err_set(err, ERR_NOMEM, 0, "out of memory");
+        r->at[r->n] = i;
+        r->before[r->n++] = s->v[i - 1];
+    }
+    return OK;
+}
+
+/* Both samples of a reset are in the window lo <= i < hi. */
+static void move_resets(struct resets *r, const struct window_bounds *b, struct window *w)
+{
+    while (r->lo < r->n && r->at[r->lo] <= b->lo)
+        r->lo++;
+    if (r->hi < r->lo)
+        r->hi = r->lo;
+    while (r->hi < r->n && r->at[r->hi] < b->hi)
+        r->hi++;
+    w->before_resets = r->before + r->lo;
+    w->n_resets = r->hi - r->lo;
+}
+
 /* Fills o->v; *any tells whether there is a value at some step. */
 static enum errc over_windows(struct over *o, const struct range_series *s, bool *any,
                               struct err *err)
@@ -128,6 +166,8 @@ static enum errc over_windows(struct over *o, const struct range_series *s, bool
             args[a] = o->args[a][i];
         if ((rc = check_step(o, i, args, err)) != OK)
             break;
+        if (f->wants_counter)
+            move_resets(&o->resets, &bounds, &w);
         o->v[i] = f->over(&w);
         *any = *any || !is_absent(o->v[i]);
         unpolled += w.n;
@@ -149,7 +189,9 @@ static enum errc over_series(void *ctx, const struct range_series *s, struct err
         return OK;
     if (!vec_reserve(&o->scratch, &o->scratch_cap, s->n, sizeof *o->scratch))
         return err_set(err, ERR_NOMEM, 0, "out of memory");
-    rc = over_windows(o, s, &any, err);
+    rc = f->wants_counter ? find_resets(&o->resets, s, err) : OK;
+    if (rc == OK)
+        rc = over_windows(o, s, &any, err);
     if (rc != OK || !any)
         return rc;
     if (f->wants_counter)
@@ -172,6 +214,8 @@ enum errc eval_over(struct query *q, const struct node *call, sink *to, void *ct
     if (rc == OK)
         rc = range_each(q, o.range, over_series, &o, err);
     free(o.scratch);
+    free(o.resets.at);
+    free(o.resets.before);
     return rc;
 }
 

@@ -28,13 +28,12 @@ static double range_seconds(const struct window *w)
 /* ---- rate and kin ---- */
 
 /* How much a counter grew: last - first, and what each reset hid. */
-static double counter_increase(const double *v, size_t n)
+static double counter_increase(const struct window *w)
 {
-    double result = v[n - 1] - v[0];
+    double result = w->v[w->n - 1] - w->v[0];
 
-    for (size_t i = 1; i < n; i++)
-        if (v[i] < v[i - 1])
-            result += v[i - 1];
+    for (size_t i = 0; i < w->n_resets; i++)
+        result += w->before_resets[i];
     return result;
 }
 
@@ -47,7 +46,7 @@ static double extrapolated(const struct window *w, bool is_counter, bool is_rate
 
     if (n < 2)
         return absent();
-    result = is_counter ? counter_increase(w->v, n) : w->v[n - 1] - w->v[0];
+    result = is_counter ? counter_increase(w) : w->v[n - 1] - w->v[0];
     to_start = seconds(w->start_ms, w->t_ms[0]);
     to_end = seconds(w->t_ms[n - 1], w->end_ms);
     sampled = seconds(w->t_ms[0], w->t_ms[n - 1]);

@@ -50,7 +50,9 @@ static void remove_stale(struct column *c)
 {
     size_t kept = 0;
 
-    for (size_t i = 0; i < c->n; i++)
+    while (kept < c->n && !is_stale(c->v[kept])) /* to the end, most of the time */
+        kept++;
+    for (size_t i = kept; i < c->n; i++)
         if (!is_stale(c->v[i])) {
             c->t_ms[kept] = c->t_ms[i];
             c->v[kept++] = c->v[i];
