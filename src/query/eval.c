@@ -342,7 +342,7 @@ enum errc eval_each(struct query *q, const struct node *n, sink *to, void *ctx, 
     case NODE_SUBQUERY:
         break;
     }
-    ASSERT(!"an expression that yields values");
+    ASSERT(false && "an expression that yields values");
     return OK;
 }
 

@@ -197,7 +197,7 @@ static enum errc prepare(struct prepare *p, struct node *n, const struct steps *
     case NODE_PAREN:
         return prepare_two(p, n, n->paren, NULL, steps);
     }
-    ASSERT(!"a kind of node");
+    ASSERT(false && "a kind of node");
     return OK;
 }
 

@@ -43,7 +43,7 @@ static const struct node *range_argument(const struct node *call)
     for (size_t i = 0; i < call->call.n_args; i++)
         if (call->call.args[i]->type == TYPE_MATRIX)
             return call->call.args[i];
-    ASSERT(!"a range function has a range argument");
+    ASSERT(false && "a range function has a range argument");
     return NULL;
 }
 
@@ -127,8 +127,8 @@ static void move_resets(struct resets *r, const struct window_bounds *b, struct 
         r->hi = r->lo;
     while (r->hi < r->n && r->at[r->hi] < b->hi)
         r->hi++;
-    w->before_resets = r->before + r->lo;
     w->n_resets = r->hi - r->lo;
+    w->before_resets = w->n_resets > 0 ? r->before + r->lo : NULL;
 }
 
 /* Fills o->v; *any tells whether there is a value at some step. */
