@@ -151,12 +151,31 @@ static void absent_and_literal_durations_are_left_alone(void **state)
     arena_free(a);
 }
 
+/* Nobody may divide by a step of 0. */
+static void a_step_below_a_millisecond_is_absent(void **state)
+{
+    static const char *const texts[] = { "x[5m:0.0001]", "x[5m:(1e-9)]", "x[5m:1 / 1e4]",
+                                         "x[5m:step() / 1e6]" };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct arena *a = arena_new(0);
+        struct node *n;
+
+        assert_int_equal(parse_query(str_from(texts[i]), a, &n, NULL), OK);
+        assert_int_equal(duration_prepare(&n->subquery.step, false, 15, 100, NULL), OK);
+        assert_null(n->subquery.step.expr);
+        arena_free(a);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(expressions_are_evaluated_in_seconds),
         cmocka_unit_test(preparing_checks_the_result),
         cmocka_unit_test(extremes_follow_ieee_minimum),
+        cmocka_unit_test(a_step_below_a_millisecond_is_absent),
         cmocka_unit_test(absent_and_literal_durations_are_left_alone),
     };
 

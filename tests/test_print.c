@@ -95,7 +95,7 @@ static void selectors_print_sorted_matchers(void **state)
         { "foo offset -7m", NULL },
         { "foo offset 0", "foo" },
         { "foo offset 0.0001", "foo" },
-        { "foo[0.0001:1e-4]", "foo[0.0001:0.0001]" },
+        { "foo[0.0001:(1e-4)]", "foo[0.0001:]" },
         { "foo offset 5m anchored @ 10", "foo @ 10.000 anchored offset 5m" },
         { "foo @ -1.5", "foo @ -1.500" },
         { "foo @ -0.0004", "foo @ 0.000" },

@@ -84,8 +84,8 @@ struct node;
 struct func; /* functions.h */
 
 /* A duration as written: a literal (expr is a NODE_NUMBER, maybe in parentheses), or an expression
- * that duration_prepare() (duration_expr.h) evaluates before the query runs. An offset of zero
- * counts as absent. */
+ * that duration_prepare() (duration_expr.h) evaluates before the query runs. An offset or a
+ * step below a millisecond counts as absent. */
 struct duration {
     struct node *expr; /* NULL: absent (an omitted subquery step, no offset) */
     int64_t ms; /* the value: known after parsing for literals, after preparation otherwise */

@@ -152,5 +152,7 @@ enum errc duration_prepare(struct duration *d, bool is_offset, double step_s, do
     if (!duration_fits(seconds))
         return fail(err, d->expr, "duration is out of range");
     d->ms = (int64_t)(seconds * 1000);
+    if (d->ms == 0)
+        d->expr = NULL;
     return OK;
 }

@@ -21,8 +21,8 @@ MUST_USE enum errc duration_eval(const struct node *expr, double step_s, double 
                                  double *out_s, struct err *err);
 
 /* Sets d->ms of an expression; literals and absent durations are left as they are. Ranges and steps
- * must be positive, offsets may be anything; below a millisecond ms is 0 all the same, for literals
- * too. ERR_BAD_QUERY without position. */
+ * must be positive, offsets may be anything. What comes to less than a millisecond becomes absent,
+ * so that a step which is there is never 0; only a range may be. ERR_BAD_QUERY without position. */
 MUST_USE enum errc duration_prepare(struct duration *d, bool is_offset, double step_s,
                                     double range_s, struct err *err);
 

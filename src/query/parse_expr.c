@@ -11,6 +11,7 @@
 #include <math.h>
 
 #include "base/arena.h"
+#include "query/duration_expr.h"
 #include "query/functions.h"
 #include "query/literal.h"
 #include "query/parser.h"
@@ -451,6 +452,8 @@ static struct node *brackets(struct parser *p, struct node *of)
         return NULL;
     n->subquery.expr = of;
     n->subquery.range = range;
+    if (step.expr && duration_literal(step.expr) && step.ms == 0)
+        step.expr = NULL; /* below a millisecond is no step, as in Prometheus */
     n->subquery.step = step;
     return parser_finish(p, n);
 }
