@@ -573,6 +573,67 @@ static void a_late_sample_lands_in_its_old_day(void **state)
     test_folder_remove(dir);
 }
 
+/* Flips a bit wherever the text stands in a file. */
+static void damage_text(const char *path, const char *text)
+{
+    struct buf file = { 0 };
+    size_t len = strlen(text), found = 0;
+    FILE *f;
+
+    assert_int_equal(fs_read_file(path, 1 << 24, &file, NULL), OK);
+    for (size_t i = 0; i + len <= file.len; i++) {
+        if (memcmp(file.ptr + i, text, len) == 0) {
+            file.ptr[i] ^= 1;
+            found++;
+        }
+    }
+    assert_true(found > 0);
+    f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(file.ptr, 1, file.len, f), file.len);
+    assert_int_equal(fclose(f), 0);
+    buf_free(&file);
+}
+
+static void a_damaged_day_file_keeps_no_later_sample_from_the_disk(void **state)
+{
+    char *dir = test_folder_new(), *file = NULL;
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct sample samples[] = { { T0 * 1000LL, 1 },
+                                { T0 * 1000LL + 1, 2 },
+                                { (T0 - 100000) * 1000LL, 3 } };
+    struct db_stats stats;
+    struct column c;
+
+    (void)state;
+    assert_true(append_series(db, "sound", samples, 1, NULL));
+    assert_true(append_series(db, "unreadable", samples, 1, NULL));
+    db_close(db);
+    assert_true(asprintf(&file, "%s/days/2023-11-14.1.mdb", dir) > 0);
+    damage_text(file, "unreadable");
+    db = open_db(&o);
+    assert_true(append_series(db, "sound", samples + 1, 2, NULL));
+    assert_true(append_series(db, "unreadable", samples + 1, 2, NULL));
+    flush(db);
+    for (int i = 0; i < 2; i++) {
+        db_stats(db, &stats);
+        assert_int_equal(stats.head_samples, 0);
+        assert_int_equal(stats.days, 2);
+        c = read_series(db, "sound", INT64_MIN, INT64_MAX);
+        assert_int_equal(c.n, 3);
+        column_free(&c);
+        c = read_series(db, "unreadable", (T0 - 100000) * 1000LL, (T0 - 100000) * 1000LL);
+        assert_int_equal(c.n, 1);
+        column_free(&c);
+        db_close(db);
+        db = open_db(&o);
+    }
+    db_close(db);
+    free(file);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -590,6 +651,7 @@ int main(void)
         cmocka_unit_test(metadata_survives_a_restart),
         cmocka_unit_test(a_second_process_is_kept_out),
         cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(a_damaged_day_file_keeps_no_later_sample_from_the_disk),
         cmocka_unit_test(a_late_sample_lands_in_its_old_day),
     };
 

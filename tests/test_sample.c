@@ -48,6 +48,27 @@ static void days_round_down(void **state)
         assert_int_equal(day_of(cases[i].t_ms), cases[i].day);
 }
 
+static void the_first_and_last_days_end_with_the_times_there_are(void **state)
+{
+    static const struct {
+        int64_t day, first, last;
+    } cases[] = {
+        { 0, 0, DAY_MS - 1 },
+        { -1, -DAY_MS, -1 },
+        { 20000, 20000LL * DAY_MS, 20001LL * DAY_MS - 1 },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_true(day_first_ms(cases[i].day) == cases[i].first);
+        assert_true(day_last_ms(cases[i].day) == cases[i].last);
+    }
+    assert_true(day_first_ms(day_of(INT64_MIN)) == INT64_MIN);
+    assert_true(day_last_ms(day_of(INT64_MIN)) == day_first_ms(day_of(INT64_MIN) + 1) - 1);
+    assert_true(day_first_ms(day_of(INT64_MAX)) == day_last_ms(day_of(INT64_MAX) - 1) + 1);
+    assert_true(day_last_ms(day_of(INT64_MAX)) == INT64_MAX);
+}
+
 static void a_column_keeps_every_bit(void **state)
 {
     static const uint64_t bits[] = { STALE_NAN_BITS, QUIET_NAN_BITS, 0x8000000000000000, 1,
@@ -161,6 +182,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_one_nan_is_the_staleness_marker),
         cmocka_unit_test(days_round_down),
+        cmocka_unit_test(the_first_and_last_days_end_with_the_times_there_are),
         cmocka_unit_test(a_column_keeps_every_bit),
         cmocka_unit_test(reserving_too_much_changes_nothing),
         cmocka_unit_test(normalising_sorts_and_keeps_the_first_of_equal_times),

@@ -27,11 +27,11 @@ struct db_options db_options_default(void)
 
 int64_t db_horizon(const struct db *db)
 {
-    int64_t now = clock_wall_ms(db->clock), newest = atomic_load(&db->newest_t_ms);
+    int64_t now = clock_wall_ms(db->clock), newest = atomic_load(&db->newest_t_ms), horizon;
 
     if (newest != INT64_MIN && newest < now)
         now = newest;
-    return now - db->options.retention_ms;
+    return __builtin_sub_overflow(now, db->options.retention_ms, &horizon) ? INT64_MIN : horizon;
 }
 
 /* ---- opening ---- */
@@ -151,7 +151,7 @@ static enum errc open_dir(struct db *db, struct err *err)
         return rc;
     days_stats(db->days, &days);
     if (days.days) /* the last day's start is the safe side: a day may be kept a day longer */
-        db->newest_t_ms = days.max_t_ms - DAY_MS + 1;
+        db->newest_t_ms = day_first_ms(day_of(days.max_t_ms));
     rc = open_log(db, err);
     if (rc != OK)
         return rc;

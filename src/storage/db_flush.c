@@ -97,7 +97,7 @@ static enum errc write_series(struct flush *f, struct day_writer *w, uint32_t re
     struct labels ls;
     enum errc rc;
 
-    if (!head_has_samples(f->db->head, ref, day * DAY_MS, (day + 1) * DAY_MS - 1, 0))
+    if (!head_has_samples(f->db->head, ref, day_first_ms(day), day_last_ms(day), 0))
         return OK;
     if (head_read_frozen(f->db->head, ref, &f->column) != OK || !take_day(f, day))
         return err_set(err, ERR_NOMEM, 0, "no memory to flush");
@@ -110,11 +110,11 @@ static enum errc write_series(struct flush *f, struct day_writer *w, uint32_t re
     return rc == OK ? day_writer_add(w, ls, &f->part, err) : rc;
 }
 
-static enum errc write_day(struct flush *f, int64_t number, uint64_t flush, struct err *err)
+static enum errc add_to_newest(struct flush *f, int64_t number, uint64_t flush, struct err *err)
 {
     struct day_writer *w = NULL;
     struct day *day = NULL;
-    enum errc rc = days_get(f->db->days, number, true, &day, err);
+    enum errc rc = days_get_newest(f->db->days, number, &day, err);
 
     if (rc != OK)
         return rc;
@@ -130,6 +130,25 @@ static enum errc write_day(struct flush *f, int64_t number, uint64_t flush, stru
     }
     day_unref(day);
     return rc;
+}
+
+/* A file that is damaged or full must not keep samples from the disk: another one is begun beside
+ * it. */
+static enum errc write_day(struct flush *f, int64_t number, uint64_t flush, struct err *err)
+{
+    for (;;) {
+        enum errc rc = add_to_newest(f, number, flush, err);
+
+        if (rc == OK)
+            return OK;
+        days_close_newest(f->db->days, number);
+        if ((rc != ERR_CORRUPT && rc != ERR_FULL)
+            || days_begin_file(f->db->days, number, NULL) != OK)
+            return rc;
+        atomic_fetch_add(&f->db->corruptions, rc == ERR_CORRUPT);
+        log_error("a day file takes no more samples; beginning another for its day",
+                  "reason=\"%s\"", err_text(err));
+    }
 }
 
 static enum errc write_days(struct db *db, uint64_t flush, struct err *err)

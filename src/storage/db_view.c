@@ -1,9 +1,9 @@
 /* db_view.c -- reading: selecting series in head and days, joining them by labels, reading their
  * samples.
  *
- * A source is the head (source 0) or a day (1 + its place in the view). A series of a select has a
- * list of (source, id) in source order with the days first, oldest first, so that samples come
- * nearly in time order, and of two samples for one time the one logged first is met first.
+ * A series of a select has a list of places: the day files first, by day and the oldest of a day
+ * first, then the head, so that samples come nearly in time order, and of two samples for one time
+ * the one logged first is met first.
  */
 #include "storage/db_view.h"
 
@@ -20,7 +20,7 @@
 #include "base/banned.h"
 
 struct view_day {
-    int64_t number;
+    struct manifest_day file;
     struct day_txn *txn; /* begun when first needed; NULL also when the day was dropped meanwhile */
     bool opened;
 };
@@ -30,7 +30,7 @@ struct db_view {
     struct db_view *prev, *next; /* in db->views */
     int64_t min_t_ms, max_t_ms;
     uint64_t max_flush;
-    struct view_day *days; /* increasing */
+    struct view_day *days; /* files, by day and then oldest first */
     size_t n_days;
 };
 
@@ -55,15 +55,15 @@ bool db_view_older_than(const struct db_view *list, uint64_t flush)
 
 static enum errc list_days(struct db_view *v, struct err *err)
 {
-    int64_t *numbers = NULL;
+    struct manifest_day *files = NULL;
     enum errc rc =
-        days_list(v->db->days, day_of(v->min_t_ms), day_of(v->max_t_ms), &numbers, &v->n_days, err);
+        days_list(v->db->days, day_of(v->min_t_ms), day_of(v->max_t_ms), &files, &v->n_days, err);
 
     if (rc == OK && !(v->days = calloc(v->n_days + 1, sizeof *v->days)))
         rc = err_set(err, ERR_NOMEM, 0, "no memory for a view");
     for (size_t i = 0; rc == OK && i < v->n_days; i++)
-        v->days[i].number = numbers[i];
-    free(numbers);
+        v->days[i].file = files[i];
+    free(files);
     return rc;
 }
 
@@ -128,7 +128,7 @@ static enum errc view_txn(struct db_view *v, struct view_day *d, struct day_txn 
     enum errc rc = OK;
 
     if (!d->opened) {
-        rc = days_get(v->db->days, d->number, false, &day, err);
+        rc = days_get(v->db->days, d->file, &day, err);
         if (rc == OK) {
             rc = day_txn_begin(day, v->max_flush, &d->txn, err);
             day_unref(day);
@@ -244,7 +244,7 @@ enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n,
     for (size_t i = 0; rc == OK && i < v->n_days; i++) {
         struct day_txn *txn;
 
-        if (v->days[i].number < day_of(min_t_ms) || v->days[i].number > day_of(max_t_ms))
+        if (v->days[i].file.day < day_of(min_t_ms) || v->days[i].file.day > day_of(max_t_ms))
             continue;
         rc = view_txn(v, &v->days[i], &txn, err);
         if (rc == OK && txn)

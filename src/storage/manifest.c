@@ -2,7 +2,7 @@
  *
  *   tidemark manifest 1                   format version
  *   released 42
- *   day 2026-11-20.3.mdb                  by date, each date once
+ *   day 2026-11-20.3.mdb                  by date and generation, each once
  *   day 2026-11-21.1.mdb
  *   crc32c 89abcdef                       of all lines above
  *
@@ -91,51 +91,20 @@ bool day_file_parse(struct str name, struct manifest_day *out)
 
 /* ---- the list of days ---- */
 
-/* The first index whose day is not before day. */
-static size_t lower_bound(const struct manifest *m, int64_t day)
+int manifest_day_cmp(struct manifest_day a, struct manifest_day b)
 {
-    size_t low = 0, high = m->n_days;
-
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-
-        if (m->days[mid].day < day)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
+    if (a.day != b.day)
+        return a.day < b.day ? -1 : 1;
+    return (a.generation > b.generation) - (a.generation < b.generation);
 }
 
-const struct manifest_day *manifest_find(const struct manifest *m, int64_t day)
+bool manifest_add(struct manifest *m, struct manifest_day file)
 {
-    size_t i = lower_bound(m, day);
-
-    return i < m->n_days && m->days[i].day == day ? &m->days[i] : NULL;
-}
-
-bool manifest_set(struct manifest *m, int64_t day, uint64_t generation)
-{
-    size_t i = lower_bound(m, day);
-
-    if (i == m->n_days || m->days[i].day != day) {
-        if (!vec_reserve(&m->days, &m->cap, m->n_days + 1, sizeof *m->days))
-            return false;
-        memmove(m->days + i + 1, m->days + i, (m->n_days - i) * sizeof *m->days);
-        m->n_days++;
-    }
-    m->days[i] = (struct manifest_day){ day, generation };
+    ASSERT(m->n_days == 0 || manifest_day_cmp(m->days[m->n_days - 1], file) < 0);
+    if (!vec_reserve(&m->days, &m->cap, m->n_days + 1, sizeof *m->days))
+        return false;
+    m->days[m->n_days++] = file;
     return true;
-}
-
-void manifest_remove(struct manifest *m, int64_t day)
-{
-    size_t i = lower_bound(m, day);
-
-    if (i == m->n_days || m->days[i].day != day)
-        return;
-    m->n_days--;
-    memmove(m->days + i, m->days + i + 1, (m->n_days - i) * sizeof *m->days);
 }
 
 void manifest_free(struct manifest *m)
@@ -233,9 +202,9 @@ static enum errc parse(const char *dir, struct str whole, struct manifest *m, st
             return OK;
         if (!str_starts_with(line, STR("day "))
             || !day_file_parse((struct str){ line.ptr + 4, line.len - 4 }, &d)
-            || (m->n_days > 0 && d.day <= m->days[m->n_days - 1].day))
+            || (m->n_days > 0 && manifest_day_cmp(m->days[m->n_days - 1], d) >= 0))
             return corrupt(dir, "a line is damaged", err);
-        if (!manifest_set(m, d.day, d.generation))
+        if (!manifest_add(m, d))
             return err_set(err, ERR_NOMEM, 0, "read %s/%s: out of memory", dir, FILE_NAME);
     }
     return corrupt(dir, "the end is missing", err);

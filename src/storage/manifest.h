@@ -15,8 +15,8 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-/* A published file: days/<YYYY-MM-DD>.<generation>.mdb. A day that is rewritten gets a new
- * generation. */
+/* A published file: days/<YYYY-MM-DD>.<generation>.mdb. A day has several when one of them is
+ * damaged or full: the samples that come then go to the next generation. */
 struct manifest_day {
     int64_t day; /* day_of() */
     uint64_t generation;
@@ -24,7 +24,7 @@ struct manifest_day {
 
 /* Zero-initialise it: an empty store. Free it with manifest_free(). */
 struct manifest {
-    struct manifest_day *days; /* sorted by day, each once */
+    struct manifest_day *days; /* sorted by day and generation, each once */
     size_t n_days, cap;
     uint64_t released; /* everything up to this generation of the log is in day files */
 };
@@ -41,14 +41,11 @@ MUST_USE enum errc manifest_save(const char *dir, const struct manifest *m, stru
 
 void manifest_free(struct manifest *m);
 
-/* The entry of a day, or NULL. */
-const struct manifest_day *manifest_find(const struct manifest *m, int64_t day);
+/* Negative, 0 or positive: the order of the list. */
+int manifest_day_cmp(struct manifest_day a, struct manifest_day b);
 
-/* Adds a day or changes its generation; false when out of memory: nothing has changed. */
-MUST_USE bool manifest_set(struct manifest *m, int64_t day, uint64_t generation);
-
-/* Takes a day out; nothing happens when it is not there. */
-void manifest_remove(struct manifest *m, int64_t day);
+/* Adds a file, after those that are there; false when out of memory: nothing has changed. */
+MUST_USE bool manifest_add(struct manifest *m, struct manifest_day file);
 
 /* The name of a day's file, without folder: "2026-11-21.1.mdb". NUL-terminated. */
 enum { DAY_NAME_MAX = 64 };

@@ -39,6 +39,24 @@ static inline int64_t day_of(int64_t t_ms)
     return t_ms >= 0 ? t_ms / DAY_MS : -((-(t_ms + 1)) / DAY_MS) - 1;
 }
 
+/* The times that a day begins and ends with; the first and the last day that times of 64 bits know
+ * are cut short. */
+static inline int64_t day_first_ms(int64_t day)
+{
+    int64_t t_ms;
+
+    if (__builtin_mul_overflow(day, (int64_t)DAY_MS, &t_ms))
+        return day < 0 ? INT64_MIN : INT64_MAX;
+    return t_ms;
+}
+
+static inline int64_t day_last_ms(int64_t day)
+{
+    int64_t next = day_first_ms(day + 1);
+
+    return next == INT64_MAX ? next : next - 1;
+}
+
 /* Samples of one series, times strictly increasing: parallel arrays on the heap, grown as needed,
  * reused by the caller. Zero-initialise it; free it with column_free(). */
 struct column {
