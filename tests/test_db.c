@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "db_tools.h"
 #include "storage/db.h"
+#include "storage/manifest.h"
 #include "storage/wal_pool.h"
 
 enum { T0 = 1700000000 }; /* seconds */
@@ -202,6 +203,73 @@ static void a_copy_taken_at_any_time_recovers(void **state)
     db_close(db);
     free(m);
     test_folder_remove(dir);
+}
+
+/* Puts dir in the state of a process that died after its flush had written the days, before it was published: the days
+ * of flushed, the log of before, and a MANIFEST that only notes that the flush had begun. */
+static void die_unpublished(const char *dir, const char *before, const char *flushed)
+{
+    struct manifest old = { 0 }, m = { 0 };
+    char command[2048];
+
+    copy_folder(flushed, dir);
+    snprintf(command, sizeof command, "rm -rf '%s/log' && cp -a '%s/log' '%s/log'", dir, before,
+             dir);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(manifest_load(before, &old, NULL), OK);
+    assert_int_equal(manifest_load(flushed, &m, NULL), OK);
+    m.released = old.released;
+    assert_int_equal(manifest_save(dir, &m, NULL), OK);
+    manifest_free(&old);
+    manifest_free(&m);
+}
+
+static void assert_holds(const struct db_options *o, const struct sample *samples, size_t n)
+{
+    struct db *db = open_db(o);
+    struct column c = read_series(db, "m", INT64_MIN, INT64_MAX);
+
+    assert_int_equal(c.n, n);
+    for (size_t i = 0; i < n; i++)
+        assert_true(c.t_ms[i] == samples[i].t_ms && c.v[i] == samples[i].v);
+    column_free(&c);
+    db_close(db);
+}
+
+/* The flush that died was of a generation without records: the restart had only replayed. Its number must not be given to
+ * a generation again, whose samples would pass for flushed ones. */
+static void a_flush_that_died_unpublished_hides_no_later_sample(void **state)
+{
+    char *first = test_folder_new(), *before = test_folder_new(), *flushed = test_folder_new();
+    char *died = test_folder_new(), *last = test_folder_new();
+    struct db_options o_first = test_db_options(first), o_flushed = test_db_options(flushed);
+    struct db_options o_died = test_db_options(died), o_last = test_db_options(last);
+    struct sample s[] = { { T0 * 1000LL, 1 }, { T0 * 1000LL + 1, 2 }, { T0 * 1000LL + 2, 3 } };
+    struct db *db = open_db(&o_first);
+
+    (void)state;
+    assert_true(append_series(db, "m", &s[0], 1, NULL));
+    flush(db);
+    assert_true(append_series(db, "m", &s[1], 1, NULL));
+    copy_folder(first, before);
+    copy_folder(first, flushed);
+    db_close(db);
+    db = open_db(&o_flushed);
+    flush(db);
+    db_close(db);
+    die_unpublished(died, before, flushed);
+
+    db = open_db(&o_died);
+    assert_true(append_series(db, "m", &s[2], 1, NULL));
+    copy_folder(died, last);
+    db_close(db);
+    assert_holds(&o_died, s, 3);
+    assert_holds(&o_last, s, 3);
+    test_folder_remove(first);
+    test_folder_remove(before);
+    test_folder_remove(flushed);
+    test_folder_remove(died);
+    test_folder_remove(last);
 }
 
 static void a_view_keeps_seeing_each_sample_once_across_a_flush(void **state)
@@ -640,6 +708,7 @@ int main(void)
         cmocka_unit_test(samples_in_any_order_are_read_in_order),
         cmocka_unit_test(flushes_and_restarts_change_nothing),
         cmocka_unit_test(a_copy_taken_at_any_time_recovers),
+        cmocka_unit_test(a_flush_that_died_unpublished_hides_no_later_sample),
         cmocka_unit_test(a_view_keeps_seeing_each_sample_once_across_a_flush),
         cmocka_unit_test(a_day_committed_by_an_unpublished_flush_is_seen_at_once),
         cmocka_unit_test(after_a_failed_sync_writes_are_refused_until_a_restart_and_reads_go_on),

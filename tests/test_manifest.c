@@ -35,7 +35,7 @@ static void what_is_saved_is_loaded(void **state)
     static const struct manifest_day files[] = {
         { -3, 1 }, { 20000, 7 }, { 20000, 8 }, { 20001, 1 }
     };
-    struct manifest m = { .released = UINT64_MAX }, got = { 0 };
+    struct manifest m = { .begun = 7, .released = UINT64_MAX }, got = { 0 };
     struct err err = { 0 };
 
     assert_int_equal(manifest_load(dir_of(state), &got, &err), ERR_NOT_FOUND);
@@ -43,7 +43,7 @@ static void what_is_saved_is_loaded(void **state)
         assert_true(manifest_add(&m, files[i]));
     assert_int_equal(manifest_save(dir_of(state), &m, &err), OK);
     assert_int_equal(manifest_load(dir_of(state), &got, &err), OK);
-    assert_true(got.released == UINT64_MAX);
+    assert_true(got.begun == 7 && got.released == UINT64_MAX);
     assert_int_equal(got.n_days, ARRAY_LEN(files));
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         assert_int_equal(manifest_day_cmp(got.days[i], files[i]), 0);
@@ -65,10 +65,12 @@ static void the_text_is_the_documented_one(void **state)
 {
     struct manifest m = { 0 };
 
-    write_text(state,
-               "tidemark manifest 1\nreleased 42\nday 2026-11-20.3.mdb\nday 2026-11-21.1.mdb\n",
-               true);
+    write_text(
+        state,
+        "tidemark manifest 1\nbegun 43\nreleased 42\nday 2026-11-20.3.mdb\nday 2026-11-21.1.mdb\n",
+        true);
     assert_int_equal(manifest_load(dir_of(state), &m, NULL), OK);
+    assert_int_equal(m.begun, 43);
     assert_int_equal(m.released, 42);
     assert_int_equal(m.n_days, 2);
     assert_int_equal(m.days[1].day, 20778);
@@ -113,18 +115,18 @@ static void malformed_texts_are_refused_with_advice(void **state)
         { "something else 1\nreleased 1\n", ERR_CORRUPT },
         { "tidemark manifest 2\nanything\n", ERR_UNSUPPORTED },
         { "tidemark manifest 1\n", ERR_CORRUPT },
-        { "tidemark manifest 1\nreleased \n", ERR_CORRUPT },
-        { "tidemark manifest 1\nreleased 01\n", ERR_CORRUPT },
-        { "tidemark manifest 1\nreleased 18446744073709551616\n", ERR_CORRUPT },
-        { "tidemark manifest 1\nreleased 1\nday 2026-13-01.1.mdb\n", ERR_CORRUPT },
-        { "tidemark manifest 1\nreleased 1\nday 2026-02-30.1.mdb\n", ERR_CORRUPT },
-        { "tidemark manifest 1\nreleased 1\nday 2026-02-20.2.mdb\nday 2026-02-20.1.mdb\n",
+        { "tidemark manifest 1\nbegun 1\nreleased \n", ERR_CORRUPT },
+        { "tidemark manifest 1\nbegun 1\nreleased 01\n", ERR_CORRUPT },
+        { "tidemark manifest 1\nbegun 1\nreleased 18446744073709551616\n", ERR_CORRUPT },
+        { "tidemark manifest 1\nbegun 1\nreleased 1\nday 2026-13-01.1.mdb\n", ERR_CORRUPT },
+        { "tidemark manifest 1\nbegun 1\nreleased 1\nday 2026-02-30.1.mdb\n", ERR_CORRUPT },
+        { "tidemark manifest 1\nbegun 1\nreleased 1\nday 2026-02-20.2.mdb\nday 2026-02-20.1.mdb\n",
           ERR_CORRUPT },
-        { "tidemark manifest 1\nreleased 1\nday 2026-02-20.1.mdb\nday 2026-02-20.1.mdb\n",
+        { "tidemark manifest 1\nbegun 1\nreleased 1\nday 2026-02-20.1.mdb\nday 2026-02-20.1.mdb\n",
           ERR_CORRUPT },
-        { "tidemark manifest 1\nreleased 1\nday 2026-02-20.1.mdb\nday 2026-02-19.2.mdb\n",
+        { "tidemark manifest 1\nbegun 1\nreleased 1\nday 2026-02-20.1.mdb\nday 2026-02-19.2.mdb\n",
           ERR_CORRUPT },
-        { "tidemark manifest 1\nreleased 1\n\n", ERR_CORRUPT },
+        { "tidemark manifest 1\nbegun 1\nreleased 1\n\n", ERR_CORRUPT },
     };
     struct arena *a = arena_new(0);
 

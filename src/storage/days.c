@@ -33,7 +33,7 @@ struct days {
     struct slot *slots; /* in manifest_day_cmp order */
     size_t n, cap;
     size_t n_open;
-    uint64_t released, tick;
+    uint64_t begun, released, tick;
 };
 
 static void slot_path(const struct days *d, const struct slot *s, char path[PATH_MAX])
@@ -153,6 +153,7 @@ static enum errc load(struct days *d, struct err *err)
     if (rc == OK && !vec_reserve(&d->slots, &d->cap, m.n_days + 1, sizeof *d->slots))
         rc = err_set(err, ERR_NOMEM, 0, "no memory for the list of days");
     if (rc == OK) {
+        d->begun = m.begun;
         d->released = m.released;
         for (size_t i = 0; i < m.n_days; i++)
             d->slots[d->n++] = (struct slot){ .file = m.days[i], .published = true };
@@ -214,6 +215,16 @@ uint64_t days_released(struct days *d)
     released = d->released;
     pthread_mutex_unlock(&d->lock);
     return released;
+}
+
+uint64_t days_begun(struct days *d)
+{
+    uint64_t begun;
+
+    pthread_mutex_lock(&d->lock);
+    begun = d->begun;
+    pthread_mutex_unlock(&d->lock);
+    return begun;
 }
 
 /* ---- open files; the lock is held ---- */
@@ -402,7 +413,7 @@ enum errc days_list(struct days *d, int64_t first, int64_t last, struct manifest
  * released. */
 static enum errc save(struct days *d, size_t first, bool all, uint64_t released, struct err *err)
 {
-    struct manifest m = { .released = released };
+    struct manifest m = { .begun = d->begun, .released = released };
     enum errc rc = OK;
 
     for (size_t i = first; i < d->n && rc == OK; i++)
@@ -411,6 +422,21 @@ static enum errc save(struct days *d, size_t first, bool all, uint64_t released,
     if (rc == OK)
         rc = manifest_save(d->dir, &m, err);
     manifest_free(&m);
+    return rc;
+}
+
+enum errc days_begin_flush(struct days *d, uint64_t flush, struct err *err)
+{
+    uint64_t before;
+    enum errc rc;
+
+    pthread_mutex_lock(&d->lock);
+    before = d->begun;
+    d->begun = flush;
+    rc = save(d, 0, false, d->released, err);
+    if (rc != OK)
+        d->begun = before;
+    pthread_mutex_unlock(&d->lock);
     return rc;
 }
 

@@ -26,6 +26,12 @@ void days_close(struct days *d); /* NULL is fine */
 /* The log generation up to which everything is in day files. */
 uint64_t days_released(struct days *d);
 
+/* The newest flush that was begun: day files may hold it, whether it was published or not. */
+uint64_t days_begun(struct days *d);
+
+/* Notes durably that a flush begins, before it writes to any day. */
+MUST_USE enum errc days_begin_flush(struct days *d, uint64_t flush, struct err *err);
+
 /* The published files of the days first..last, in manifest_day_cmp order, malloc'd. ERR_NOMEM. */
 MUST_USE enum errc days_list(struct days *d, int64_t first, int64_t last, struct manifest_day **out,
                              size_t *n, struct err *err);

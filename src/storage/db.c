@@ -96,6 +96,7 @@ static enum errc open_log(struct db *db, struct err *err)
         return err_set(err, ERR_NOMEM, 0, "no memory for a path");
     w.dir = dir;
     w.released = days_released(db->days);
+    w.used = days_begun(db->days);
     w.ctx = db;
     db->replay = &replay;
     w.replay = db_replay;

@@ -196,6 +196,8 @@ static enum errc flush_locked(struct db *db, struct err *err)
     if (db->frozen == 0)
         rc = wal_cut(db->wal, &db->frozen, err);
     if (rc == OK)
+        rc = days_begin_flush(db->days, db->frozen, err);
+    if (rc == OK)
         rc = write_days(db, db->frozen, err);
     if (rc == OK)
         rc = days_publish(db->days, db->frozen, err);

@@ -1,7 +1,8 @@
 /* manifest.c
  *
  *   tidemark manifest 1                   format version
- *   released 42
+ *   begun 43                              newest flush that was begun
+ *   released 42                           newest generation of the log that is in day files
  *   day 2026-11-20.3.mdb                  by date and generation, each once
  *   day 2026-11-21.1.mdb
  *   crc32c 89abcdef                       of all lines above
@@ -121,7 +122,8 @@ enum errc manifest_save(const char *dir, const struct manifest *m, struct err *e
     char name[DAY_NAME_MAX];
     enum errc rc;
 
-    buf_printf(&text, "tidemark manifest %d\nreleased %" PRIu64 "\n", VERSION, m->released);
+    buf_printf(&text, "tidemark manifest %d\nbegun %" PRIu64 "\nreleased %" PRIu64 "\n", VERSION,
+               m->begun, m->released);
     for (size_t i = 0; i < m->n_days; i++) {
         day_file_name(m->days[i].day, m->days[i].generation, name);
         buf_printf(&text, "day %s\n", name);
@@ -195,8 +197,9 @@ static enum errc parse(const char *dir, struct str whole, struct manifest *m, st
                        "%s/%s has format version %" PRIu64 ", this program knows up to %d: it was "
                        "written by a newer version",
                        dir, FILE_NAME, version, VERSION);
-    if (!take_line(&rest, &line) || !parse_number(line, STR("released "), &m->released))
-        return corrupt(dir, "the second line is damaged", err);
+    if (!take_line(&rest, &line) || !parse_number(line, STR("begun "), &m->begun)
+        || !take_line(&rest, &line) || !parse_number(line, STR("released "), &m->released))
+        return corrupt(dir, "the second or third line is damaged", err);
     while (take_line(&rest, &line)) {
         if (is_last_line(whole, line, rest))
             return OK;

@@ -26,6 +26,7 @@ struct manifest_day {
 struct manifest {
     struct manifest_day *days; /* sorted by day and generation, each once */
     size_t n_days, cap;
+    uint64_t begun;    /* the newest flush that may have written to a day file */
     uint64_t released; /* everything up to this generation of the log is in day files */
 };
 

