@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -19,6 +20,7 @@
 #include "base/log.h"
 #include "db_tools.h"
 #include "storage/db.h"
+#include "storage/db_private.h"
 #include "storage/manifest.h"
 #include "storage/wal_pool.h"
 
@@ -641,6 +643,102 @@ static void a_late_sample_lands_in_its_old_day(void **state)
     test_folder_remove(dir);
 }
 
+/* ---- the keeper ---- */
+
+static uint64_t n_days(struct db *db)
+{
+    struct db_stats stats;
+
+    db_stats(db, &stats);
+    return stats.days;
+}
+
+static uint64_t n_in_head(struct db *db)
+{
+    struct db_stats stats;
+
+    db_stats(db, &stats);
+    return stats.head_samples;
+}
+
+static void days_leave_with_the_retention_but_not_for_a_clock_that_jumps(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct fake_clock clock;
+    struct column c;
+    struct db *db;
+
+    (void)state;
+    fake_clock_init(&clock, T0 * 1000LL);
+    o.clock = &clock.clock;
+    o.retention_ms = 2 * DAY_MS;
+    db = open_db(&o);
+    for (int i = 0; i < 5; i++) {
+        struct sample s = { clock.wall_ms, i };
+
+        assert_true(append_series(db, "m", &s, 1, NULL));
+        flush(db);
+        assert_true(db_keep(db));
+        assert_int_equal(n_days(db), i < 3 ? i + 1 : 3);
+        clock.wall_ms += DAY_MS;
+    }
+    c = read_series(db, "m", INT64_MIN, INT64_MAX);
+    assert_true(c.n == 3 && c.v[0] == 2);
+    column_free(&c);
+    clock.wall_ms += 400LL * DAY_MS;
+    for (int i = 0; i < 2; i++) {
+        assert_true(db_keep(db));
+        assert_int_equal(n_days(db), 3);
+        db_close(db);
+        db = open_db(&o);
+    }
+    /* A sample of that time says that it is true. */
+    assert_true(append_series(db, "m", &(struct sample){ clock.wall_ms, 9 }, 1, NULL));
+    flush(db);
+    assert_true(db_keep(db));
+    assert_int_equal(n_days(db), 1);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+/* Of two days the second cannot be written at first. */
+static void a_flush_comes_when_it_is_time_and_again_when_it_failed(void **state)
+{
+    char *dir = test_folder_new(), *obstacle = NULL;
+    struct db_options o = test_db_options(dir);
+    struct sample s[] = { { T0 * 1000LL - DAY_MS, 1 }, { T0 * 1000LL, 2 }, { T0 * 1000LL + 1, 3 } };
+    struct fake_clock clock;
+    struct column c;
+    struct db *db;
+
+    (void)state;
+    assert_true(asprintf(&obstacle, "%s/days/2023-11-14.1.mdb.tmp", dir) > 0);
+    fake_clock_init(&clock, T0 * 1000LL);
+    o.clock = &clock.clock;
+    db = open_db(&o);
+    assert_true(append_series(db, "m", s, 2, NULL));
+    assert_true(db_keep(db));
+    assert_int_equal(n_in_head(db), 2);
+    clock.mono_ns += (o.flush_interval_ms + 1) * 1000000;
+    assert_int_equal(mkdir(obstacle, 0700), 0);
+    assert_false(db_keep(db));
+    assert_true(append_series(db, "m", s + 2, 1, NULL)); /* and appends go on */
+    for (int i = 0; i < 2; i++) {
+        c = read_series(db, "m", INT64_MIN, INT64_MAX);
+        assert_int_equal(c.n, 3);
+        column_free(&c);
+        if (i == 0) {
+            assert_int_equal(rmdir(obstacle), 0);
+            assert_true(db_keep(db));
+            assert_int_equal(n_in_head(db), 1);
+        }
+    }
+    db_close(db);
+    free(obstacle);
+    test_folder_remove(dir);
+}
+
 /* Flips a bit wherever the text stands in a file. */
 static void damage_text(const char *path, const char *text)
 {
@@ -720,6 +818,8 @@ int main(void)
         cmocka_unit_test(metadata_survives_a_restart),
         cmocka_unit_test(a_second_process_is_kept_out),
         cmocka_unit_test(a_newer_format_is_refused),
+        cmocka_unit_test(days_leave_with_the_retention_but_not_for_a_clock_that_jumps),
+        cmocka_unit_test(a_flush_comes_when_it_is_time_and_again_when_it_failed),
         cmocka_unit_test(a_damaged_day_file_keeps_no_later_sample_from_the_disk),
         cmocka_unit_test(a_late_sample_lands_in_its_old_day),
     };

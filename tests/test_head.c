@@ -95,6 +95,44 @@ static void freezing_keeps_every_sample_readable_once(void **state)
     head_free(h);
 }
 
+static void frozen_samples_are_settled_with_the_first_of_equal_times(void **state)
+{
+    enum { N_LATE = 100 }; /* more than are looked through for repeats */
+    struct head *h = head_new();
+    uint32_t ref = resolve(h, "a"), *refs;
+    struct column c = { 0 };
+    struct head_stats stats;
+    bool overlaps = false;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(head_append(h, ref, (struct sample){ 1000, 1 }), APPEND_STORED);
+    for (int round = 0; round < 2; round++)
+        for (int i = N_LATE; i > 0; i--)
+            assert_int_equal(head_append(h, ref, (struct sample){ i, round }), APPEND_STORED);
+    head_freeze(h, 5);
+    assert_int_equal(head_settle_frozen(h, &refs, &n), OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(head_read_frozen(h, ref, 90, 1000, &c), OK);
+    assert_int_equal(c.n, 12);
+    for (size_t i = 0; i < 11; i++)
+        assert_true(c.t_ms[i] == 90 + (int64_t)i && c.v[i] == 0);
+    c.n = 0;
+    assert_int_equal(head_read(h, ref, 0, 2000, 4, &c, &overlaps), OK);
+    assert_int_equal(c.n, N_LATE + 1);
+    assert_false(overlaps);
+    head_stats(h, &stats);
+    assert_int_equal(stats.samples, N_LATE + 1);
+    assert_int_equal(stats.bytes, (N_LATE + 1) * sizeof(struct sample));
+    assert_int_equal(head_append(h, ref, (struct sample){ 1, 7 }), APPEND_DUPLICATE);
+    head_drop_frozen(h);
+    head_stats(h, &stats);
+    assert_int_equal(stats.bytes, 0);
+    free(refs);
+    column_free(&c);
+    head_free(h);
+}
+
 static void frozen_series_come_sorted_by_labels(void **state)
 {
     struct head *h = head_new();
@@ -111,7 +149,7 @@ static void frozen_series_come_sorted_by_labels(void **state)
         assert_int_equal(head_append(h, resolve(h, name), (struct sample){ 1, 1 }), APPEND_STORED);
     }
     head_freeze(h, 1);
-    assert_int_equal(head_frozen_series(h, &refs, &n), OK);
+    assert_int_equal(head_settle_frozen(h, &refs, &n), OK);
     assert_int_equal(n, 300);
     for (size_t i = 0; i < n; i++) {
         struct labels ls;
@@ -156,6 +194,7 @@ int main(void)
         cmocka_unit_test(the_same_new_series_twice_in_a_request_is_one),
         cmocka_unit_test(repeats_are_told_from_duplicates),
         cmocka_unit_test(freezing_keeps_every_sample_readable_once),
+        cmocka_unit_test(frozen_samples_are_settled_with_the_first_of_equal_times),
         cmocka_unit_test(frozen_series_come_sorted_by_labels),
         cmocka_unit_test(the_index_knows_each_pair),
     };

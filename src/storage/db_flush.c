@@ -7,6 +7,7 @@
  * log and in the frozen runs, and the next flush goes on where this one stopped.
  */
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/arena.h"
@@ -17,7 +18,10 @@
 #include "storage/db_view.h"
 #include "base/banned.h"
 
-enum { KEEPER_PERIOD_S = 5 };
+enum {
+    KEEPER_PERIOD_S = 5,
+    LOG_SLACK_BYTES = 64 << 20, /* a segment */
+};
 
 void db_cut(void *ctx, uint64_t new_generation)
 {
@@ -35,17 +39,22 @@ struct day_set {
 
 static bool day_set_add(struct day_set *s, int64_t day)
 {
-    size_t at = s->n;
+    size_t lo = 0, hi = s->n;
 
-    while (at > 0 && s->days[at - 1] > day)
-        at--;
-    if (at > 0 && s->days[at - 1] == day)
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (s->days[mid] < day)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (lo < s->n && s->days[lo] == day)
         return true;
     if (!vec_reserve(&s->days, &s->cap, s->n + 1, sizeof *s->days))
         return false;
-    for (size_t i = s->n; i > at; i--)
-        s->days[i] = s->days[i - 1];
-    s->days[at] = day;
+    memmove(s->days + lo + 1, s->days + lo, (s->n - lo) * sizeof *s->days);
+    s->days[lo] = day;
     s->n++;
     return true;
 }
@@ -56,7 +65,7 @@ struct flush {
     uint32_t *refs; /* series with frozen samples, sorted by labels */
     size_t n;
     struct day_set days;
-    struct column column, part;
+    struct column column;
     struct arena *arena;
 };
 
@@ -65,7 +74,7 @@ static enum errc find_days(struct flush *f, struct err *err)
     for (size_t i = 0; i < f->n; i++) {
         int64_t last = 0;
 
-        if (head_read_frozen(f->db->head, f->refs[i], &f->column) != OK)
+        if (head_read_frozen(f->db->head, f->refs[i], INT64_MIN, INT64_MAX, &f->column) != OK)
             return err_set(err, ERR_NOMEM, 0, "no memory to flush");
         for (size_t k = 0; k < f->column.n; k++) {
             int64_t day = day_of(f->column.t_ms[k]);
@@ -80,34 +89,21 @@ static enum errc find_days(struct flush *f, struct err *err)
     return OK;
 }
 
-/* The samples of f->column that lie in a day, as f->part. */
-static bool take_day(struct flush *f, int64_t day)
-{
-    f->part.n = 0;
-    for (size_t k = 0; k < f->column.n; k++)
-        if (day_of(f->column.t_ms[k]) == day
-            && !column_add(&f->part, f->column.t_ms[k], f->column.v[k]))
-            return false;
-    return true;
-}
-
 static enum errc write_series(struct flush *f, struct day_writer *w, uint32_t ref, int64_t day,
                               struct err *err)
 {
     struct labels ls;
     enum errc rc;
 
-    if (!head_has_samples(f->db->head, ref, day_first_ms(day), day_last_ms(day), 0))
-        return OK;
-    if (head_read_frozen(f->db->head, ref, &f->column) != OK || !take_day(f, day))
+    if (head_read_frozen(f->db->head, ref, day_first_ms(day), day_last_ms(day), &f->column) != OK)
         return err_set(err, ERR_NOMEM, 0, "no memory to flush");
-    if (f->part.n == 0)
+    if (f->column.n == 0)
         return OK;
     arena_reset(f->arena);
     head_lock_index(f->db->head);
     rc = head_labels(f->db->head, ref, f->arena, &ls, err);
     head_unlock_index(f->db->head);
-    return rc == OK ? day_writer_add(w, ls, &f->part, err) : rc;
+    return rc == OK ? day_writer_add(w, ls, &f->column, err) : rc;
 }
 
 static enum errc add_to_newest(struct flush *f, int64_t number, uint64_t flush, struct err *err)
@@ -155,7 +151,7 @@ static enum errc write_days(struct db *db, uint64_t flush, struct err *err)
 {
     struct flush f = { .db = db, .arena = arena_new(0) };
     int64_t first = day_of(db_horizon(db));
-    enum errc rc = f.arena && head_frozen_series(db->head, &f.refs, &f.n) == OK
+    enum errc rc = f.arena && head_settle_frozen(db->head, &f.refs, &f.n) == OK
                        ? OK
                        : err_set(err, ERR_NOMEM, 0, "no memory to flush");
 
@@ -168,7 +164,6 @@ static enum errc write_days(struct db *db, uint64_t flush, struct err *err)
     free(f.refs);
     free(f.days.days);
     column_free(&f.column);
-    column_free(&f.part);
     arena_free(f.arena);
     return rc;
 }
@@ -218,7 +213,8 @@ enum errc db_flush(struct db *db, struct err *err)
         return OK;
     pthread_mutex_lock(&db->flush_lock);
     rc = flush_locked(db, err);
-    db->last_flush_ns = clock_mono_ns(db->clock);
+    if (rc == OK)
+        db->last_flush_ns = clock_mono_ns(db->clock);
     pthread_mutex_unlock(&db->flush_lock);
     atomic_fetch_add(rc == OK ? &db->flushes : &db->flush_failures, 1);
     return rc;
@@ -226,20 +222,23 @@ enum errc db_flush(struct db *db, struct err *err)
 
 /* ---- the keeper: a thread that flushes when it is time and retires old days ---- */
 
+/* Repeated samples fill the log and not the head, so the log counts as well. */
 static bool flush_is_due(struct db *db)
 {
     struct head_stats head;
+    struct wal_stats log;
     int64_t age_ms;
 
     pthread_mutex_lock(&db->flush_lock);
     age_ms = (clock_mono_ns(db->clock) - db->last_flush_ns) / 1000000;
     pthread_mutex_unlock(&db->flush_lock);
     head_stats(db->head, &head);
-    return head.bytes > db->options.head_bytes || age_ms > db->options.flush_interval_ms;
+    wal_stats(db->wal, &log);
+    return head.bytes > db->options.head_bytes || age_ms > db->options.flush_interval_ms
+           || log.segment_bytes / 2 > db->options.head_bytes + LOG_SLACK_BYTES;
 }
 
-/* False when a flush failed: it is tried again after a pause. */
-static bool keep(struct db *db)
+bool db_keep(struct db *db)
 {
     struct arena *a = arena_new(0);
     struct err err = err_in(a);
@@ -277,7 +276,7 @@ static void *keeper_main(void *arg)
         if (db->stopping)
             break;
         pthread_mutex_unlock(&db->keeper_lock);
-        ok = keep(db);
+        ok = db_keep(db);
         pthread_mutex_lock(&db->keeper_lock);
     }
     pthread_mutex_unlock(&db->keeper_lock);

@@ -1,9 +1,13 @@
 /* db_private.h -- the inside of a db, shared by the db_*.c files only.
  *
- *   db_append ─ record ─ log (wal.h) ─ committer ─ head                        db_append.c
- *                                                   │ flush: freeze the head, write each day,
- * publish, drop   db_flush.c ▼ db_view  ◄── frozen and open runs of the head, day files up to its
- * flush number                           db_view.c
+ *   db_append ── record ── log (wal.h) ── committer ──▶ head        db_append.c
+ *                                                        │
+ *                       freeze the head, write each day, │
+ *                       publish, drop the frozen runs    ▼           db_flush.c
+ *                                                        day files
+ *
+ *   db_view ◀── frozen and open runs of the head, day files up to    db_view.c
+ *               its flush number
  *
  * A flush takes the number of the log generation it empties. A view notes the newest published
  * flush (max_flush) and sees day files up to it, and of the head everything of later generations:
@@ -82,7 +86,11 @@ void db_cut(void *ctx, uint64_t new_generation);
 /* wal_options.replay. */
 MUST_USE enum errc db_replay(void *ctx, uint64_t generation, struct bytes record, struct err *err);
 
-/* Starts and stops the thread that flushes and retires. */
+/* What the keeper does every few seconds: flushes when it is time, retires days. False when a flush
+ * failed: it is tried again after a pause. */
+bool db_keep(struct db *db);
+
+/* Starts and stops the keeper, the thread that does so. */
 MUST_USE enum errc db_keeper_start(struct db *db, struct err *err);
 void db_keeper_stop(struct db *db);
 /* Asks it to see at once whether a flush is due. */

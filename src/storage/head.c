@@ -19,11 +19,9 @@ enum {
     MAX_BLOCKS = 1 << 20,
 };
 
-/* Samples in order of arrival; the first n_sorted are strictly increasing and end with the newest
- * of all. */
 struct run {
-    struct sample *samples; /* sorted ones */
-    struct sample *late;
+    struct sample *samples; /* each newer than all before it */
+    struct sample *late;    /* the others, in order of arrival; none once a frozen run is settled */
     uint32_t n, cap, n_late, cap_late;
 };
 
@@ -409,17 +407,50 @@ bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t ma
     return has;
 }
 
-enum errc head_frozen_series(struct head *h, uint32_t **refs, size_t *n)
+/* Merges the late samples of a frozen run into the sorted ones, in memory of its own: readers go on
+ * meanwhile. False when out of memory. */
+static bool settle(struct shard *shard, struct run *r)
+{
+    struct column c = { 0 };
+    struct run settled = { 0 }, old = *r;
+    bool overlaps = false;
+    bool ok = read_run(r, INT64_MIN, INT64_MAX, &c, &overlaps) && column_normalise(&c)
+              && (settled.samples = malloc(c.n * sizeof *settled.samples));
+
+    if (ok) {
+        for (size_t i = 0; i < c.n; i++)
+            settled.samples[i] = (struct sample){ c.t_ms[i], c.v[i] };
+        settled.n = settled.cap = (uint32_t)c.n;
+        pthread_mutex_lock(&shard->lock);
+        *r = settled;
+        shard->frozen_samples -= (size_t)old.n + old.n_late - settled.n;
+        shard->frozen_bytes -=
+            ((size_t)old.cap + old.cap_late - settled.cap) * sizeof(struct sample);
+        pthread_mutex_unlock(&shard->lock);
+        run_free(&old);
+    }
+    column_free(&c);
+    return ok;
+}
+
+enum errc head_settle_frozen(struct head *h, uint32_t **refs, size_t *n)
 {
     uint32_t n_series = h->n_series;
-    uint32_t *found = malloc((n_series + 1) * sizeof *found);
+    uint32_t *found = malloc(((size_t)n_series + 1) * sizeof *found);
 
     *n = 0;
+    for (uint32_t ref = 0; found && ref < n_series; ref++) {
+        struct run *r = &record(h, ref)->frozen; /* written by the flusher only, who calls this */
+
+        if (r->n_late && !settle(shard_of(h, ref), r)) {
+            free(found);
+            found = NULL;
+        } else if (r->n) {
+            found[(*n)++] = ref;
+        }
+    }
     if (!found)
         return ERR_NOMEM;
-    for (uint32_t ref = 0; ref < n_series; ref++)
-        if (record(h, ref)->frozen.n) /* frozen runs change only by the flusher, who calls this */
-            found[(*n)++] = ref;
     pthread_rwlock_rdlock(&h->index_lock);
     head_index_sort(h->index, found, *n);
     pthread_rwlock_unlock(&h->index_lock);
@@ -427,15 +458,15 @@ enum errc head_frozen_series(struct head *h, uint32_t **refs, size_t *n)
     return OK;
 }
 
-enum errc head_read_frozen(struct head *h, uint32_t ref, struct column *out)
+enum errc head_read_frozen(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
+                           struct column *out)
 {
+    const struct run *r = &record(h, ref)->frozen;
     bool overlaps = false;
 
+    ASSERT(r->n_late == 0);
     out->n = 0;
-    if (!read_run(&record(h, ref)->frozen, INT64_MIN, INT64_MAX, out, &overlaps)
-        || (overlaps && !column_normalise(out)))
-        return ERR_NOMEM;
-    return OK;
+    return read_run(r, min_t_ms, max_t_ms, out, &overlaps) ? OK : ERR_NOMEM;
 }
 
 void head_stats(struct head *h, struct head_stats *out)

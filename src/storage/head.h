@@ -87,12 +87,14 @@ MUST_USE enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int
 bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
                       uint64_t after);
 
-/* All refs with frozen samples, in labels_cmp order, malloc'd. ERR_NOMEM. */
-MUST_USE enum errc head_frozen_series(struct head *h, uint32_t **refs, size_t *n);
+/* All refs with frozen samples, in labels_cmp order, malloc'd. Puts the frozen samples of each in
+ * order, of equal times the first. For the flusher alone. ERR_NOMEM. */
+MUST_USE enum errc head_settle_frozen(struct head *h, uint32_t **refs, size_t *n);
 
-/* Replaces out by the frozen samples of ref, sorted, of equal times the first. Frozen runs do not
- * change, so the flusher may do this without stopping anyone. ERR_NOMEM. */
-MUST_USE enum errc head_read_frozen(struct head *h, uint32_t ref, struct column *out);
+/* Replaces out by the settled samples of ref in min_t_ms..max_t_ms, at the cost of those. Settled
+ * runs do not change, so this stops nobody. ERR_NOMEM. */
+MUST_USE enum errc head_read_frozen(struct head *h, uint32_t ref, int64_t min_t_ms,
+                                    int64_t max_t_ms, struct column *out);
 
 struct head_stats {
     uint64_t series, samples, bytes;

@@ -5,10 +5,16 @@
  * first record that uses a ref in a generation defines it, so a generation can be replayed by
  * itself.
  *
- *   u8      version, 1
- *   uvarint number of definitions, then for each:  uvarint ref, uvarint length, encoded labels
- * (labels.h) uvarint number of series, then for each:       varint ref - previous ref, uvarint
- * number of samples, then for each: varint time - previous time in the record, f64 LE bits
+ *   u8       version, 1
+ *   uvarint  number of definitions; for each:
+ *              uvarint  ref
+ *              uvarint  length
+ *              bytes    encoded labels (labels.h)
+ *   uvarint  number of series; for each:
+ *              varint   ref - previous ref
+ *              uvarint  number of samples; for each:
+ *                         varint  time - previous time in the record
+ *                         u64 LE  bits of the value
  */
 #pragma once
 
