@@ -7,6 +7,7 @@
 
 #include "base/duration.h"
 #include "base/number.h"
+#include "base/suggest.h"
 #include "http/listen.h"
 
 #include "base/banned.h"
@@ -126,45 +127,18 @@ static void set_defaults(struct options *o)
 
 enum { MAX_NAME = 64 };
 
-/* How many letters must be added, removed or changed to make b of a (Levenshtein). */
-static size_t edit_distance(const char *a, const char *b)
-{
-    size_t row[MAX_NAME], n = strlen(b);
-
-    ASSERT(n < MAX_NAME);
-    for (size_t k = 0; k <= n; k++)
-        row[k] = k;
-    for (size_t i = 1; a[i - 1]; i++) {
-        size_t diagonal = row[0];
-
-        row[0] = i;
-        for (size_t k = 1; k <= n; k++) {
-            size_t change = diagonal + (a[i - 1] != b[k - 1]);
-            size_t add = (row[k] < row[k - 1] ? row[k] : row[k - 1]) + 1;
-
-            diagonal = row[k];
-            row[k] = change < add ? change : add;
-        }
-    }
-    return row[n];
-}
-
 static enum errc unknown_flag(const char *arg, struct err *err)
 {
     char name[MAX_NAME];
-    const char *nearest = NULL;
-    size_t best = SIZE_MAX;
+    struct suggest s;
+    const char *nearest;
 
     snprintf(name, sizeof name, "%.*s", (int)strcspn(arg, "="), arg);
-    for (size_t i = 0; strncmp(name, "--", 2) == 0 && i < ARRAY_LEN(flags); i++) {
-        size_t d = edit_distance(name + 2, flags[i].name);
-
-        if (d < best) {
-            best = d;
-            nearest = flags[i].name;
-        }
-    }
-    if (nearest && best <= 1 + strlen(nearest) / 3)
+    s = suggest_for(str_from(strncmp(name, "--", 2) == 0 ? name + 2 : name));
+    for (size_t i = 0; strncmp(name, "--", 2) == 0 && i < ARRAY_LEN(flags); i++)
+        suggest_consider(&s, flags[i].name);
+    nearest = suggest_nearest(&s);
+    if (nearest)
         return err_set(err, ERR_BAD_CONFIG, 0, "unknown flag %s; did you mean --%s?", name,
                        nearest);
     return err_set(err, ERR_BAD_CONFIG, 0, "unknown flag %s; tidemark --help lists them", name);

@@ -17,7 +17,7 @@ struct arena;
 
 struct diag {
     const char *file;
-    uint32_t line, col; /* from 1; 0: the file as a whole */
+    uint32_t line, col; /* from 1, col in characters; 0: the file as a whole */
     bool warning;       /* worth saying, but the file is good */
     const char *text;
 };
@@ -35,5 +35,6 @@ void diag_error(struct diags *d, const char *file, uint32_t line, uint32_t col, 
 void diag_warning(struct diags *d, const char *file, uint32_t line, uint32_t col, const char *fmt,
                   ...) PRINTF_LIKE(5, 6);
 
-/* Adds "FILE:LINE:COL: TEXT\n" for each, in order of files and places. */
+/* Adds "FILE:LINE:COL: TEXT\n" for each, or "FILE: TEXT\n" for a file as a whole, in order of file
+ * names and places; "warning: " stands before the text of a warning. */
 void diags_print(struct buf *b, const struct diags *d);
