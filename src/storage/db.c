@@ -118,9 +118,12 @@ static enum errc open_log(struct db *db, struct err *err)
 
 static bool load_metadata_entry(void *ctx, const struct metric_metadata *m)
 {
-    bool changed;
+    bool unsaved;
 
-    return metadata_map_put(ctx, m, 1, &changed, NULL) == OK;
+    if (metadata_map_put(ctx, m, 1, &unsaved, NULL) != OK)
+        return false;
+    metadata_map_saved(ctx, m, 1);
+    return true;
 }
 
 static enum errc open_state(struct db *db, struct err *err)
@@ -179,7 +182,7 @@ enum errc db_open(const struct db_options *options, struct db **out, struct err 
     pthread_mutex_init(&db->flush_lock, NULL);
     db->last_flush_ns = clock_mono_ns(db->clock);
     db->head = head_new();
-    db->metadata = metadata_map_new();
+    db->metadata = metadata_map_new(METADATA_MAX_BYTES);
     db->dir = options->dir ? strdup(options->dir) : NULL;
     if (!db->head || !db->metadata || (options->dir && !db->dir))
         rc = err_set(err, ERR_NOMEM, 0, "no memory for a store");

@@ -288,22 +288,26 @@ static void name_duplicates(struct append *a)
 
 /* ---- the whole ---- */
 
+/* What could not be written is tried again when it is sent again. */
 static enum errc store_metadata(struct append *a, struct err *err)
 {
     const struct write_batch *b = a->batch;
-    bool *changed = ARENA_NEW(a->arena, bool, b->n_metadata);
+    bool *unsaved = ARENA_NEW(a->arena, bool, b->n_metadata);
     struct metric_metadata *fresh = ARENA_NEW(a->arena, struct metric_metadata, b->n_metadata);
     size_t n = 0;
     enum errc rc;
 
-    if (!changed || !fresh)
+    if (!unsaved || !fresh)
         return err_set(err, ERR_NOMEM, 0, "no memory for metric metadata");
-    rc = metadata_map_put(a->db->metadata, b->metadata, b->n_metadata, changed, err);
+    rc = metadata_map_put(a->db->metadata, b->metadata, b->n_metadata, unsaved, err);
     for (size_t i = 0; i < b->n_metadata; i++)
-        if (changed[i])
+        if (unsaved[i])
             fresh[n++] = b->metadata[i];
-    if (rc == OK && n > 0 && a->db->state)
-        rc = state_put_metadata(a->db->state, fresh, n, err);
+    if (rc != OK || n == 0 || !a->db->state)
+        return rc;
+    rc = state_put_metadata(a->db->state, fresh, n, err);
+    if (rc == OK)
+        metadata_map_saved(a->db->metadata, fresh, n);
     return rc;
 }
 

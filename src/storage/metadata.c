@@ -9,26 +9,31 @@
 #include "base/vec.h"
 #include "base/banned.h"
 
-enum { MAX_FAMILY = 1024, MAX_TEXT = 4096, MAX_FAMILIES = 1000000 };
+enum { MAX_FAMILY = 1024, MAX_TEXT = 4096 };
 
 struct entry {
     char *texts; /* family, help and unit one after another */
     struct metric_metadata m;
+    bool saved; /* in state.mdb */
 };
 
 struct metadata_map {
+    size_t max_bytes;
     pthread_mutex_t lock;
-    struct entry *items; /* guarded by lock, as are the next three */
+    struct entry *items; /* guarded by lock, as are the next four */
     size_t n, cap;
+    size_t bytes; /* of items in use and their texts */
     struct table by_family;
 };
 
-struct metadata_map *metadata_map_new(void)
+struct metadata_map *metadata_map_new(size_t max_bytes)
 {
     struct metadata_map *m = calloc(1, sizeof *m);
 
-    if (m)
-        pthread_mutex_init(&m->lock, NULL);
+    if (!m)
+        return NULL;
+    m->max_bytes = max_bytes;
+    pthread_mutex_init(&m->lock, NULL);
     return m;
 }
 
@@ -67,14 +72,21 @@ static struct str append(char **to, struct str s)
     return copy;
 }
 
+static size_t text_bytes(const struct metric_metadata *m)
+{
+    return m->family.len + m->help.len + m->unit.len;
+}
+
 static bool entry_set(struct entry *e, const struct metric_metadata *m)
 {
-    char *texts = malloc(m->family.len + m->help.len + m->unit.len + 1), *to = texts;
+    char *texts = malloc(text_bytes(m) + 1), *to = texts;
 
     if (!texts)
         return false;
     struct entry fresh = {
-        texts, { append(&to, m->family), m->type, append(&to, m->help), append(&to, m->unit) }
+        texts,
+        { append(&to, m->family), m->type, append(&to, m->help), append(&to, m->unit) },
+        false,
     };
 
     free(e->texts);
@@ -94,46 +106,78 @@ static bool acceptable(const struct metric_metadata *m)
            && utf8_valid(m->help) && utf8_valid(m->unit);
 }
 
-/* False when out of memory. */
-static bool put(struct metadata_map *m, const struct metric_metadata *entry, bool *changed)
+static struct entry *find(const struct metadata_map *m, struct str family)
 {
-    uint64_t hash = hash64(entry->family.ptr, entry->family.len);
-    uint32_t id = table_find(&m->by_family, hash, family_is, m, &entry->family);
+    uint32_t id = table_find(&m->by_family, hash64(family.ptr, family.len), family_is, m, &family);
 
-    *changed = false;
-    if (id != TABLE_NONE) {
-        if (same(&m->items[id].m, entry))
-            return true;
-        return *changed = entry_set(&m->items[id], entry);
-    }
-    if (m->n >= MAX_FAMILIES)
-        return true;
-    if (!vec_reserve(&m->items, &m->cap, m->n + 1, sizeof *m->items))
+    return id == TABLE_NONE ? NULL : &m->items[id];
+}
+
+static bool change(struct metadata_map *m, struct entry *e, const struct metric_metadata *to)
+{
+    size_t before = text_bytes(&e->m);
+
+    if (!entry_set(e, to))
         return false;
-    m->items[m->n] = (struct entry){ 0 };
-    if (!entry_set(&m->items[m->n], entry))
+    m->bytes += text_bytes(to) - before;
+    return true;
+}
+
+static bool add(struct metadata_map *m, const struct metric_metadata *entry)
+{
+    struct entry fresh = { 0 };
+
+    if (!vec_reserve(&m->items, &m->cap, m->n + 1, sizeof *m->items) || !entry_set(&fresh, entry))
         return false;
-    if (!table_add(&m->by_family, hash, (uint32_t)m->n, family_hash, m)) {
-        free(m->items[m->n].texts);
+    m->items[m->n] = fresh;
+    if (!table_add(&m->by_family, hash64(entry->family.ptr, entry->family.len), (uint32_t)m->n,
+                   family_hash, m)) {
+        free(fresh.texts);
         return false;
     }
     m->n++;
-    return *changed = true;
+    m->bytes += sizeof fresh + text_bytes(entry);
+    return true;
+}
+
+/* False when out of memory. */
+static bool put(struct metadata_map *m, const struct metric_metadata *entry, bool *unsaved)
+{
+    struct entry *e = find(m, entry->family);
+
+    *unsaved = false;
+    if (e ? !same(&e->m, entry) && !change(m, e, entry) : m->bytes < m->max_bytes && !add(m, entry))
+        return false;
+    e = find(m, entry->family);
+    *unsaved = e && !e->saved;
+    return true;
 }
 
 enum errc metadata_map_put(struct metadata_map *m, const struct metric_metadata *entries, size_t n,
-                           bool *changed, struct err *err)
+                           bool *unsaved, struct err *err)
 {
     bool ok = true;
 
     pthread_mutex_lock(&m->lock);
     for (size_t i = 0; i < n && ok; i++) {
-        changed[i] = false;
+        unsaved[i] = false;
         if (acceptable(&entries[i]))
-            ok = put(m, &entries[i], &changed[i]);
+            ok = put(m, &entries[i], &unsaved[i]);
     }
     pthread_mutex_unlock(&m->lock);
     return ok ? OK : err_set(err, ERR_NOMEM, 0, "no memory for metric metadata");
+}
+
+void metadata_map_saved(struct metadata_map *m, const struct metric_metadata *entries, size_t n)
+{
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < n; i++) {
+        struct entry *e = find(m, entries[i].family);
+
+        if (e && same(&e->m, &entries[i]))
+            e->saved = true;
+    }
+    pthread_mutex_unlock(&m->lock);
 }
 
 static int by_family(const void *a, const void *b)

@@ -1,6 +1,6 @@
 /* metadata.h -- type, help and unit of metric families, in memory.
  *
- * The store's own copy: what state.mdb keeps, for fast answers and to see what has changed.
+ * The store's own copy: what state.mdb keeps, for fast answers and to see what must be written.
  *
  * Threads: any.
  */
@@ -14,14 +14,21 @@
 
 struct metadata_map;
 
-struct metadata_map *metadata_map_new(void); /* NULL when out of memory */
-void metadata_map_free(struct metadata_map *m);
+enum { METADATA_MAX_BYTES = 256 << 20 }; /* of memory, for a store */
 
-/* Stores a copy of what is new or different among n entries; changed (n flags) tells which. A
- * family with too long a name or text (1,024 and 4,096 bytes), invalid UTF-8, or beyond 1,000,000
- * families is left out. ERR_NOMEM. */
+/* A map that takes about max_bytes at most, or NULL when out of memory. */
+struct metadata_map *metadata_map_new(size_t max_bytes);
+void metadata_map_free(struct metadata_map *m); /* NULL is fine */
+
+/* Keeps a copy of each of n entries; of equal families the last counts. unsaved (n flags) tells
+ * which are not known to be in state.mdb. Left out, and never unsaved: a family with too long a
+ * name or text (1,024 and 4,096 bytes), invalid UTF-8 or an unknown type, and a new one when the
+ * map is full. ERR_NOMEM. */
 MUST_USE enum errc metadata_map_put(struct metadata_map *m, const struct metric_metadata *entries,
-                                    size_t n, bool *changed, struct err *err);
+                                    size_t n, bool *unsaved, struct err *err);
+
+/* These entries are in state.mdb now, as far as the map still says the same. */
+void metadata_map_saved(struct metadata_map *m, const struct metric_metadata *entries, size_t n);
 
 /* All entries sorted by family, copied into the arena. ERR_LIMIT. */
 MUST_USE enum errc metadata_map_list(struct metadata_map *m, struct arena *a,
