@@ -193,35 +193,61 @@ enum errc state_put_metadata(struct state *s, const struct metric_metadata *m, s
     return rc;
 }
 
-enum errc state_each_metadata(struct state *s,
-                              bool (*fn)(void *ctx, const struct metric_metadata *m), void *ctx,
-                              struct err *err)
+/* ---- walking a table ---- */
+
+enum visit { VISIT_ON, VISIT_STOP, VISIT_DAMAGED };
+
+/* Calls visit for each entry in order of keys; what is damaged is left out with a warning. */
+static enum errc walk(struct state *s, unsigned table,
+                      enum visit (*visit)(void *ctx, struct bytes key, struct bytes value),
+                      void *ctx, struct err *err)
 {
     static const uint8_t first[1] = { 0 };
     struct kv_txn *t = NULL;
     struct kv_cursor c = { 0 };
+    enum visit last = VISIT_ON;
     size_t damaged = 0;
     enum errc rc = kv_begin_read(s->kv, &t, err);
 
     if (rc != OK)
         return rc;
-    rc = kv_cursor_open(t, METADATA, &c, err);
+    rc = kv_cursor_open(t, table, &c, err);
     if (rc == OK)
         rc = kv_seek(&c, (struct bytes){ first, sizeof first }, err);
-    for (; rc == OK; rc = kv_next(&c, err)) {
-        struct metric_metadata m;
-
-        if (!decode(c.key, c.value, &m))
-            damaged++;
-        else if (!fn(ctx, &m))
-            break;
+    for (; rc == OK && last != VISIT_STOP; rc = kv_next(&c, err)) {
+        last = visit(ctx, c.key, c.value);
+        damaged += last == VISIT_DAMAGED;
     }
     if (damaged)
-        log_warn("metadata left out: its checksum is wrong", "file=%s entries=%zu", kv_path(s->kv),
-                 damaged);
+        log_warn("entries left out: their checksum is wrong", "file=%s table=%s entries=%zu",
+                 kv_path(s->kv), tables[table], damaged);
     kv_cursor_close(&c);
     kv_abort(t);
     return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+struct metadata_visitor {
+    bool (*fn)(void *ctx, const struct metric_metadata *m);
+    void *ctx;
+};
+
+static enum visit visit_metadata(void *ctx, struct bytes key, struct bytes value)
+{
+    const struct metadata_visitor *v = ctx;
+    struct metric_metadata m;
+
+    if (!decode(key, value, &m))
+        return VISIT_DAMAGED;
+    return v->fn(v->ctx, &m) ? VISIT_ON : VISIT_STOP;
+}
+
+enum errc state_each_metadata(struct state *s,
+                              bool (*fn)(void *ctx, const struct metric_metadata *m), void *ctx,
+                              struct err *err)
+{
+    struct metadata_visitor v = { fn, ctx };
+
+    return walk(s, METADATA, visit_metadata, &v, err);
 }
 
 /* ---- records of others ---- */
@@ -270,32 +296,25 @@ enum errc state_write_records(struct state *s, const struct state_record *record
     return rc;
 }
 
+struct record_visitor {
+    bool (*fn)(void *ctx, const struct state_record *r);
+    void *ctx;
+};
+
+static enum visit visit_record(void *ctx, struct bytes key, struct bytes value)
+{
+    const struct record_visitor *v = ctx;
+    struct state_record r = { key, value };
+
+    if (!seal_check(&r.value, key))
+        return VISIT_DAMAGED;
+    return v->fn(v->ctx, &r) ? VISIT_ON : VISIT_STOP;
+}
+
 enum errc state_each_record(struct state *s, bool (*fn)(void *ctx, const struct state_record *r),
                             void *ctx, struct err *err)
 {
-    static const uint8_t first[1] = { 0 };
-    struct kv_txn *t = NULL;
-    struct kv_cursor c = { 0 };
-    size_t damaged = 0;
-    enum errc rc = kv_begin_read(s->kv, &t, err);
+    struct record_visitor v = { fn, ctx };
 
-    if (rc != OK)
-        return rc;
-    rc = kv_cursor_open(t, RECORDS, &c, err);
-    if (rc == OK)
-        rc = kv_seek(&c, (struct bytes){ first, sizeof first }, err);
-    for (; rc == OK; rc = kv_next(&c, err)) {
-        struct state_record r = { c.key, c.value };
-
-        if (!seal_check(&r.value, r.key))
-            damaged++;
-        else if (!fn(ctx, &r))
-            break;
-    }
-    if (damaged)
-        log_warn("records left out: their checksum is wrong", "file=%s entries=%zu", kv_path(s->kv),
-                 damaged);
-    kv_cursor_close(&c);
-    kv_abort(t);
-    return rc == ERR_NOT_FOUND ? OK : rc;
+    return walk(s, RECORDS, visit_record, &v, err);
 }

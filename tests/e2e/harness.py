@@ -6,7 +6,6 @@ import pathlib
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,9 @@ import time
 import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "examples"))
+import llm_service  # noqa: E402  its remote-write encoder
+
 SKIPPED = 77  # the exit code by which ctest counts a test as skipped
 
 
@@ -132,35 +134,12 @@ def tidemark(program, data_dir, *flags, port=None):
 
 # ---- remote write 1.0 ----
 
-def uvarint(n):
-    out = bytearray()
-    n &= (1 << 64) - 1
-    while n >= 0x80:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def _field(number, data):
-    return uvarint(number << 3 | 2) + uvarint(len(data)) + data
-
-
 def write_request(series):
     """The WriteRequest for [({name: value}, [(t_ms, v), …]), …], as a snappy block of literals."""
-    message = bytearray()
-    for labels, samples in series:
-        one = bytearray()
-        for name, value in sorted(labels.items()):
-            one += _field(1, _field(1, name.encode()) + _field(2, value.encode()))
-        for t_ms, v in samples:
-            one += _field(2, b"\x09" + struct.pack("<d", v) + b"\x10" + uvarint(t_ms))
-        message += _field(1, bytes(one))
-    out = bytearray(uvarint(len(message)))
-    for at in range(0, len(message), 65536):
-        piece = message[at:at + 65536]
-        out += b"\xf4" + struct.pack("<H", len(piece) - 1) + piece
-    return bytes(out)
+    return llm_service.snappy_block(b"".join(
+        llm_service.field_bytes(1, llm_service.encode_labels(labels)
+                                + b"".join(llm_service.encode_sample(v, t_ms) for t_ms, v in samples))
+        for labels, samples in series))
 
 
 WRITE_HEADERS = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
