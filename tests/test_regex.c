@@ -565,6 +565,97 @@ static void threads_share_a_pattern(void **state)
     }
 }
 
+static struct regex *compiled_for_search(const char *pattern)
+{
+    struct regex *re = NULL;
+
+    assert_int_equal(regex_compile_search(str_from(pattern), &re, NULL), OK);
+    return re;
+}
+
+static void searching_finds_a_match_anywhere(void **state)
+{
+    static const struct {
+        const char *pattern, *text;
+        bool expected;
+    } cases[] = {
+        { "b", "abc", true },           { "^b", "abc", false },
+        { "c$", "abc", true },          { "", "", true },
+        { "a|c", "xxc", true },         { "a.c", "a\nc", false },
+        { "(?s)a.c", "a\nc", true },    { "(?i)B+", "ABBA", true },
+        { "foo|bar", "x bar y", true }, { "foo.*", "a foo b", true },
+        { "[0-9]{3}", "12 34", false }, { "\\bb", "ab b", true },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct regex *re = compiled_for_search(cases[i].pattern);
+        bool matched = !cases[i].expected;
+
+        assert_int_equal(regex_search(re, str_from(cases[i].text), &matched), OK);
+        if (matched != cases[i].expected)
+            fail_msg("searching %s in \"%s\": %d", cases[i].pattern, cases[i].text, matched);
+        regex_free(re);
+    }
+}
+
+static void every_match_is_replaced(void **state) /* as by Go's ReplaceAllString */
+{
+    static const struct {
+        const char *pattern, *text, *template, *expected;
+    } cases[] = {
+        { "(a)b", "ab abab", "x$1", "xa xaxa" },
+        { "a*", "baac", "-", "-b-c-" },
+        { "", "äb", "-", "-ä-b-" },
+        { "x", "", "y", "" },
+        { "", "", "y", "y" },
+        { "^a", "aaa", "b", "baa" },
+        { "(\\w+):(\\d+)", "h:1, k:22", "${2}_$1", "1_h, 22_k" },
+        { ".", "a\nb", "x", "x\nx" },
+        { "\\b", "ab c", "|", "|ab| |c|" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct regex *re = compiled_for_search(cases[i].pattern);
+        struct buf out = { 0 };
+
+        buf_text(&out, "kept:");
+        assert_int_equal(
+            regex_replace_all(re, str_from(cases[i].text), str_from(cases[i].template), 100, &out),
+            OK);
+        buf_u8(&out, 0);
+        assert_string_equal((char *)out.ptr + strlen("kept:"), cases[i].expected);
+        buf_free(&out);
+        regex_free(re);
+    }
+}
+
+static void replacing_stops_at_the_limit(void **state)
+{
+    struct regex *re = compiled_for_search("");
+    struct buf out = { 0 };
+
+    (void)state;
+    assert_int_equal(regex_replace_all(re, STR("aaaaaaaa"), STR("0123456789"), 50, &out),
+                     ERR_LIMIT);
+    assert_in_range(out.len, 0, 70);
+    buf_free(&out);
+    regex_free(re);
+}
+
+static void errors_of_searches_show_the_pattern_as_written(void **state)
+{
+    struct arena *a = arena_new(0);
+    struct err err = err_in(a);
+    struct regex *re = NULL;
+
+    (void)state;
+    assert_int_equal(regex_compile_search(STR("(a"), &re, &err), ERR_BAD_QUERY);
+    assert_string_equal(err_text(&err), "error parsing regexp: missing closing ): `(a`");
+    arena_free(a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,6 +674,10 @@ int main(void)
         cmocka_unit_test(prefixes_are_found),
         cmocka_unit_test(replacing_expands_the_template),
         cmocka_unit_test(an_invalid_byte_is_one_replacement_character),
+        cmocka_unit_test(searching_finds_a_match_anywhere),
+        cmocka_unit_test(every_match_is_replaced),
+        cmocka_unit_test(replacing_stops_at_the_limit),
+        cmocka_unit_test(errors_of_searches_show_the_pattern_as_written),
         cmocka_unit_test(threads_share_a_pattern),
     };
 

@@ -183,3 +183,10 @@ void re2_emit(const struct re2_node *root, struct buf *out)
     emit_group(&e, "\\A(?:", root);
     buf_text(out, "\\z");
 }
+
+void re2_emit_search(const struct re2_node *root, struct buf *out)
+{
+    struct emitter e = { .out = out };
+
+    emit_group(&e, "(?:", root);
+}

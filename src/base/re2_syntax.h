@@ -80,6 +80,9 @@ MUST_USE enum errc re2_parse(struct str pattern, struct arena *a, struct re2_tre
  * UTF and DOTALL, without UCP, EXTENDED, MULTILINE or CASELESS. Groups keep their numbers. */
 void re2_emit(const struct re2_node *root, struct buf *out);
 
+/* The same for a program that looks for matches anywhere in the subject. */
+void re2_emit_search(const struct re2_node *root, struct buf *out);
+
 /* Simple patterns ("a|b", "foo(bar|baz).*", ".+x") are a set of wildcard texts: UTF-8 with two more
  * bytes that no UTF-8 holds. */
 enum {

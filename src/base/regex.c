@@ -53,6 +53,7 @@ struct regex {
     struct str *texts; /* literal or wildcard texts, sorted and unique; n_texts 0 when neither */
     size_t n_texts;
     bool literal;
+    bool search;      /* for regex_search() and regex_replace_all() */
     struct table set; /* of literal texts, when there are many */
     struct str prefix;
     struct str translated; /* the pattern in PCRE2's syntax */
@@ -87,10 +88,10 @@ static enum errc compile_error(int number, struct err *err)
     return err_set(err, ERR_UNSUPPORTED, 0, "error parsing regexp: %s", (const char *)text);
 }
 
-static enum errc compile_code(struct str translated, pcre2_code **out, struct err *err)
+static enum errc compile_code(struct str translated, bool search, pcre2_code **out, struct err *err)
 {
-    const uint32_t options = PCRE2_UTF | PCRE2_NO_UTF_CHECK | PCRE2_DOTALL | PCRE2_ANCHORED
-                             | PCRE2_NEVER_UCP | PCRE2_NEVER_BACKSLASH_C;
+    const uint32_t options = PCRE2_UTF | PCRE2_NO_UTF_CHECK | PCRE2_DOTALL | PCRE2_NEVER_UCP
+                             | PCRE2_NEVER_BACKSLASH_C | (search ? 0 : PCRE2_ANCHORED);
     pcre2_compile_context *context = pcre2_compile_context_create(NULL);
     PCRE2_SIZE at;
     int number;
@@ -105,7 +106,8 @@ static enum errc compile_code(struct str translated, pcre2_code **out, struct er
     return *out ? OK : compile_error(number, err);
 }
 
-static enum errc program_new(struct str translated, struct program **out, struct err *err)
+static enum errc program_new(struct str translated, bool search, struct program **out,
+                             struct err *err)
 {
     struct program *p = calloc(1, sizeof *p);
     size_t size = 0;
@@ -115,7 +117,7 @@ static enum errc program_new(struct str translated, struct program **out, struct
         goto done;
     pcre2_set_match_limit(p->limits, MATCH_LIMIT);
     pcre2_set_heap_limit(p->limits, HEAP_LIMIT_KIB);
-    rc = compile_code(translated, &p->code, err);
+    rc = compile_code(translated, search, &p->code, err);
     if (rc != OK)
         goto done;
     pcre2_pattern_info(p->code, PCRE2_INFO_SIZE, &size);
@@ -140,7 +142,7 @@ static enum errc program_get(const struct regex *re, struct program **out)
     *out = atomic_load(&shared->program);
     if (*out)
         return OK;
-    rc = program_new(re->translated, &p, NULL);
+    rc = program_new(re->translated, re->search, &p, NULL);
     if (rc != OK)
         return rc;
     if (atomic_compare_exchange_strong(&shared->program, out, p))
@@ -169,7 +171,7 @@ static bool is_limit(int rc)
            || rc == PCRE2_ERROR_DFA_WSSIZE || rc == PCRE2_ERROR_DFA_RECURSE;
 }
 
-static int match_by_states(const struct program *p, struct str s, pcre2_match_data *md)
+static int match_by_states(const struct program *p, struct str s, size_t from, pcre2_match_data *md)
 {
     size_t states = DFA_MAX_STATES;
     size_t n_ints;
@@ -181,23 +183,25 @@ static int match_by_states(const struct program *p, struct str s, pcre2_match_da
     workspace = malloc(n_ints * sizeof *workspace);
     if (!workspace)
         return PCRE2_ERROR_NOMEMORY;
-    rc = pcre2_dfa_match(p->code, (PCRE2_SPTR)s.ptr, s.len, 0,
+    rc = pcre2_dfa_match(p->code, (PCRE2_SPTR)s.ptr, s.len, from,
                          PCRE2_NO_UTF_CHECK | PCRE2_DFA_SHORTEST, md, p->limits, workspace, n_ints);
     free(workspace);
     return rc;
 }
 
-/* Runs the program on valid UTF-8. With groups the DFA matcher cannot say yes, only no. */
-static enum errc run(const struct program *p, struct str s, pcre2_match_data *md, bool groups,
-                     bool *matched)
+/* Runs the program on valid UTF-8, from an offset into it. With groups the DFA matcher cannot say
+ * yes, only no. */
+static enum errc run_from(const struct program *p, struct str s, size_t from, pcre2_match_data *md,
+                          bool groups, bool *matched)
 {
     PCRE2_SPTR text = (PCRE2_SPTR)(s.ptr ? s.ptr : "");
-    int rc = pcre2_match(p->code, text, s.len, 0, PCRE2_NO_UTF_CHECK, md, p->limits);
+    int rc = pcre2_match(p->code, text, s.len, from, PCRE2_NO_UTF_CHECK, md, p->limits);
 
     if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(p->code, text, s.len, 0, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, md, p->limits);
+        rc = pcre2_match(p->code, text, s.len, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, md,
+                         p->limits);
     if (is_limit(rc)) {
-        rc = match_by_states(p, (struct str){ (const char *)text, s.len }, md);
+        rc = match_by_states(p, (struct str){ (const char *)text, s.len }, from, md);
         if (groups && rc >= 0)
             return ERR_LIMIT;
     }
@@ -207,6 +211,12 @@ static enum errc run(const struct program *p, struct str s, pcre2_match_data *md
     if (rc == PCRE2_ERROR_NOMEMORY)
         return ERR_NOMEM;
     return is_limit(rc) ? ERR_LIMIT : ERR_EXECUTION;
+}
+
+static enum errc run(const struct program *p, struct str s, pcre2_match_data *md, bool groups,
+                     bool *matched)
+{
+    return run_from(p, s, 0, md, groups, matched);
 }
 
 /* --- compiling --- */
@@ -256,12 +266,30 @@ struct draft {
     struct str *texts;
     size_t n_texts;
     bool literal;
+    bool search;
     struct buf prefix, translated;
 };
 
+/* Go's default for a search is that '.' does not match \n. The pattern is read as it is too, for the
+ * texts of errors. */
+static enum errc parse_search(struct draft *d, struct str pattern, struct arena *a, struct err *err)
+{
+    static const char flags[] = "(?-s)";
+    enum errc rc = re2_parse(pattern, a, &d->tree, err);
+    char *text;
+
+    if (rc != OK)
+        return rc;
+    text = arena_printf(a, "%s%.*s", flags, STR_ARG(pattern));
+    if (!text)
+        return err_set(err, ERR_NOMEM, 0, "regular expression needs too much memory");
+    return re2_parse((struct str){ text, sizeof flags - 1 + pattern.len }, a, &d->tree, err);
+}
+
 static enum errc draft_fill(struct draft *d, struct str pattern, struct arena *a, struct err *err)
 {
-    enum errc rc = re2_parse(pattern, a, &d->tree, err);
+    enum errc rc =
+        d->search ? parse_search(d, pattern, a, err) : re2_parse(pattern, a, &d->tree, err);
     size_t foldable = MAX_FOLDED;
     const struct str *texts;
 
@@ -269,6 +297,12 @@ static enum errc draft_fill(struct draft *d, struct str pattern, struct arena *a
         return rc;
     if (!check_folded(d->tree.root, &foldable))
         return err_set(err, ERR_TOO_LARGE, 0, "error parsing regexp: expression too large");
+    if (d->search) {
+        re2_emit_search(d->tree.root, &d->translated);
+        return d->translated.failed
+                   ? err_set(err, ERR_NOMEM, 0, "regular expression: out of memory")
+                   : OK;
+    }
     if (re2_expand(d->tree.root, a, &texts, &d->n_texts)) {
         d->texts = ARENA_NEW(a, struct str, d->n_texts);
         if (!d->texts)
@@ -335,6 +369,7 @@ static struct regex *regex_from(const struct draft *d)
     re->prefix = keep(&to, buf_as_str(&d->prefix));
     re->translated = keep(&to, buf_as_str(&d->translated));
     re->literal = d->literal;
+    re->search = d->search;
     return re;
 }
 _Static_assert(offsetof(struct regex, strings) % _Alignof(struct str) == 0, "arrays come first");
@@ -363,9 +398,9 @@ static bool build_set(struct regex *re)
     return true;
 }
 
-enum errc regex_compile(struct str pattern, struct regex **out, struct err *err)
+static enum errc compile(struct str pattern, bool search, struct regex **out, struct err *err)
 {
-    struct draft d = { 0 };
+    struct draft d = { .search = search };
     struct arena *a = NULL;
     struct regex *re = NULL;
     struct program *program = NULL;
@@ -385,7 +420,7 @@ enum errc regex_compile(struct str pattern, struct regex **out, struct err *err)
         goto done;
     }
     if (re->n_texts == 0) {
-        rc = program_new(re->translated, &program, err);
+        rc = program_new(re->translated, re->search, &program, err);
         if (rc != OK)
             goto done;
         atomic_init(&re->program, program);
@@ -398,6 +433,16 @@ done:
     buf_free(&d.translated);
     arena_free(a);
     return rc;
+}
+
+enum errc regex_compile(struct str pattern, struct regex **out, struct err *err)
+{
+    return compile(pattern, false, out, err);
+}
+
+enum errc regex_compile_search(struct str pattern, struct regex **out, struct err *err)
+{
+    return compile(pattern, true, out, err);
 }
 
 void regex_free(struct regex *re)
@@ -470,6 +515,18 @@ enum errc regex_match(const struct regex *re, struct str s, bool *matched)
     } else {
         rc = match_program(re, s, matched);
     }
+    buf_free(&fixed);
+    return rc;
+}
+
+enum errc regex_search(const struct regex *re, struct str s, bool *matched)
+{
+    struct buf fixed = { 0 };
+    enum errc rc = ERR_NOMEM;
+
+    ASSERT(re->search);
+    if (make_valid(&s, &fixed))
+        rc = match_program(re, s, matched);
     buf_free(&fixed);
     return rc;
 }
@@ -548,7 +605,7 @@ static bool is_word_rune(struct str text)
     pcre2_code *code = NULL;
     bool yes = false;
 
-    if (md && compile_code(pattern, &code, NULL) == OK)
+    if (md && compile_code(pattern, false, &code, NULL) == OK)
         yes =
             pcre2_match(code, (PCRE2_SPTR)text.ptr, text.len, 0, PCRE2_NO_UTF_CHECK, md, NULL) > 0;
     pcre2_code_free(code);
@@ -629,6 +686,70 @@ enum errc regex_replace(const struct regex *re, struct str s, struct str templat
 
         expand_template(&g, template, out);
         rc = out->failed ? ERR_NOMEM : OK;
+    }
+done:
+    if (md)
+        give_match_data(p, md);
+    buf_free(&fixed);
+    return rc;
+}
+
+/* One match from *at on: the text before it and its replacement, or the rest of the text. As in Go an
+ * empty match right behind another match is none. False at the end. */
+static bool replace_next(struct groups *g, size_t *at, size_t *copied, struct str template,
+                         struct buf *out)
+{
+    size_t from = g->offsets[0], to = g->offsets[1];
+    size_t width = 1;
+
+    if (to > *copied || from == 0) {
+        buf_add(out, g->subject.ptr + *copied, from - *copied);
+        expand_template(g, template, out);
+        *copied = to;
+    }
+    if (to > *at) {
+        *at = to;
+    } else {
+        if (*at < g->subject.len)
+            utf8_decode((struct str){ g->subject.ptr + *at, g->subject.len - *at }, &width);
+        *at += width;
+    }
+    return *at <= g->subject.len;
+}
+
+enum errc regex_replace_all(const struct regex *re, struct str s, struct str template,
+                            size_t max_bytes, struct buf *out)
+{
+    struct buf fixed = { 0 };
+    struct program *p = NULL;
+    pcre2_match_data *md = NULL;
+    size_t at = 0, copied = 0, start = out->len;
+    bool more = true;
+    enum errc rc = ERR_NOMEM;
+
+    ASSERT(re->search);
+    if (!s.ptr)
+        s = STR("");
+    if (!make_valid(&s, &fixed))
+        goto done;
+    rc = program_get(re, &p);
+    if (rc != OK)
+        goto done;
+    md = take_match_data(p);
+    rc = md ? OK : ERR_NOMEM;
+    while (rc == OK && more) {
+        rc = run_from(p, s, at, md, true, &more);
+        if (rc == OK && more) {
+            struct groups g = { re, s, pcre2_get_ovector_pointer(md), pcre2_get_ovector_count(md) };
+
+            more = replace_next(&g, &at, &copied, template, out);
+        }
+        if (out->failed || out->len - start > max_bytes)
+            rc = out->failed ? ERR_NOMEM : ERR_LIMIT;
+    }
+    if (rc == OK) {
+        buf_add(out, s.ptr + copied, s.len - copied);
+        rc = out->failed ? ERR_NOMEM : out->len - start > max_bytes ? ERR_LIMIT : OK;
     }
 done:
     if (md)

@@ -1,6 +1,7 @@
 /* regex.h -- regular expressions with RE2's syntax and meaning, matched by PCRE2.
  *
- * A pattern must match the whole subject, as if written ^(?s:PATTERN)$. What RE2 refuses
+ * A pattern must match the whole subject, as if written ^(?s:PATTERN)$, but for the two functions
+ * that search. What RE2 refuses
  * (back-references, look-around, possessive and atomic groups, recursion, \C, \G, \Z) is refused,
  * with Go's words: `error parsing regexp: missing closing
  * ): ...`. Matching is bounded; a pattern that reaches the bound is tried once more by PCRE2's DFA
@@ -35,6 +36,19 @@ MUST_USE enum errc regex_match(const struct regex *re, struct str s, bool *match
  * without PCRE2, like a very long alternation of names, but that PCRE2 cannot hold. */
 MUST_USE enum errc regex_replace(const struct regex *re, struct str s, struct str template,
                                  struct buf *out, bool *matched);
+
+/* Compiles a pattern for the next two: to be found anywhere in a text. As in Go, '.' does not match \n
+ * unless the pattern says (?s). Errors as of regex_compile(). */
+MUST_USE enum errc regex_compile_search(struct str pattern, struct regex **out, struct err *err);
+
+/* Whether some part of s matches, in *matched. ERR_LIMIT, ERR_NOMEM. */
+MUST_USE enum errc regex_search(const struct regex *re, struct str s, bool *matched);
+
+/* Appends s to out with each match, from left to right, replaced by template as in regex_replace()
+ * (Go's ReplaceAllString; an invalid byte of s becomes U+FFFD). At most max_bytes are appended.
+ * ERR_LIMIT, ERR_NOMEM. */
+MUST_USE enum errc regex_replace_all(const struct regex *re, struct str s, struct str template,
+                                     size_t max_bytes, struct buf *out);
 
 /* When the pattern stands for a set of literal texts ("a|b|c", "a", "foo(bar|baz)", "[ab]c"), those
  * texts (borrowed, sorted, each once) and true. */
