@@ -402,6 +402,87 @@ static void after_a_failed_sync_writes_are_refused_until_a_restart_and_reads_go_
     test_folder_remove(dir);
 }
 
+static void a_view_shows_its_time_range_and_nothing_else(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct sample s[] = {
+        { -1, 1 }, { 0, 2 }, { DAY_MS - 1, 3 }, { DAY_MS, 4 }, { DAY_MS + 1, 5 }
+    };
+    static const struct {
+        int64_t min_t_ms, max_t_ms;
+        size_t n, all;
+    } cases[] = {
+        { INT64_MIN, INT64_MAX, 5, 1 }, { 0, DAY_MS - 1, 2, 1 }, { 1, 1, 0, 0 },
+        { DAY_MS, -1, 0, 0 },           { 5, 4, 0, 0 },          { INT64_MAX, INT64_MIN, 0, 0 },
+    };
+    struct fake_clock clock;
+    struct db *db;
+
+    (void)state;
+    fake_clock_init(&clock, 2 * DAY_MS);
+    o.clock = &clock.clock;
+    o.retention_ms = INT64_MAX;
+    db = open_db(&o);
+    assert_true(append_series(db, "m", s, 5, NULL));
+    for (int flushed = 0; flushed < 2; flushed++) {
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            struct arena *a = arena_new(0);
+            struct column c = { 0 };
+            struct series_list list;
+            struct matcher m;
+            struct db_view *v;
+
+            assert_int_equal(matcher_init(&m, MATCH_EQ, METRIC_NAME, STR("m"), a, NULL), OK);
+            assert_int_equal(db_view_open(db, cases[i].min_t_ms, cases[i].max_t_ms, &v, NULL), OK);
+            assert_int_equal(db_select(v, &m, 1, INT64_MIN, INT64_MAX, a, &list, NULL), OK);
+            assert_true(list.n >= cases[i].all);
+            for (size_t k = 0; k < list.n; k++)
+                assert_int_equal(db_read(v, &list.items[k], INT64_MIN, INT64_MAX, &c, NULL), OK);
+            assert_int_equal(c.n, cases[i].n);
+            db_view_close(v);
+            matcher_free(&m);
+            column_free(&c);
+            arena_free(a);
+        }
+        flush(db);
+    }
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+static void the_oldest_time_there_is_can_be_stored(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct sample s[] = { { INT64_MIN, 1 }, { INT64_MIN + 1, 2 }, { INT64_MIN + DAY_MS, 3 } };
+    struct fake_clock clock;
+    struct db *db;
+
+    (void)state;
+    fake_clock_init(&clock, -1);
+    o.clock = &clock.clock;
+    o.retention_ms = INT64_MAX;
+    db = open_db(&o);
+    assert_true(append_series(db, "m", s, 3, NULL));
+    for (int i = 0; i < 3; i++) {
+        struct column c = read_series(db, "m", INT64_MIN, INT64_MAX);
+
+        assert_int_equal(c.n, 3);
+        assert_true(c.t_ms[0] == INT64_MIN && c.t_ms[2] == INT64_MIN + DAY_MS);
+        column_free(&c);
+        assert_true(db_keep(db));
+        if (i == 0) {
+            flush(db);
+        } else {
+            db_close(db);
+            db = open_db(&o);
+        }
+    }
+    db_close(db);
+    test_folder_remove(dir);
+}
+
 struct racer {
     struct db *db;
     int id;
@@ -507,6 +588,37 @@ static void a_series_without_a_name_is_refused_alone(void **state)
     assert_true(append_series(db, "a=b", &s, 1, &res));
     assert_int_equal(res.rejected[DB_REJECT_LABELS], 1);
     assert_int_equal(res.stored, 0);
+    buf_free(&res.text);
+    db_close(db);
+}
+
+static void beyond_the_memory_for_labels_only_new_series_are_refused(void **state)
+{
+    struct db_options o = test_db_options(NULL);
+    struct sample s = { T0 * 1000LL, 1 };
+    struct write_result res = { 0 };
+    struct db_stats stats;
+    struct db *db;
+    char name[32];
+    int n = 0;
+
+    (void)state;
+    o.index_bytes = 100000;
+    db = open_db(&o);
+    while (res.rejected[DB_REJECT_SERIES_LIMIT] == 0 && n < 10000) {
+        snprintf(name, sizeof name, "m i=%d", n++);
+        assert_true(append_series(db, name, &s, 1, &res));
+    }
+    assert_in_range(n, 100, 1000);
+    assert_int_equal(res.stored, n - 1);
+    buf_u8(&res.text, 0);
+    assert_non_null(strstr((char *)res.text.ptr, "no new series is accepted: m{i="));
+    s.t_ms++;
+    assert_true(append_series(db, "m i=0", &s, 1, &res));
+    assert_int_equal(res.stored, n);
+    db_stats(db, &stats);
+    assert_int_equal(stats.samples_rejected[DB_REJECT_SERIES_LIMIT], 1);
+    assert_int_equal(stats.head_series, n - 1);
     buf_free(&res.text);
     db_close(db);
 }
@@ -810,9 +922,12 @@ int main(void)
         cmocka_unit_test(a_view_keeps_seeing_each_sample_once_across_a_flush),
         cmocka_unit_test(a_day_committed_by_an_unpublished_flush_is_seen_at_once),
         cmocka_unit_test(after_a_failed_sync_writes_are_refused_until_a_restart_and_reads_go_on),
+        cmocka_unit_test(a_view_shows_its_time_range_and_nothing_else),
+        cmocka_unit_test(the_oldest_time_there_is_can_be_stored),
         cmocka_unit_test(appends_readers_and_flushes_may_run_at_once),
         cmocka_unit_test(bad_samples_are_refused_and_named_and_the_good_ones_stored),
         cmocka_unit_test(a_series_without_a_name_is_refused_alone),
+        cmocka_unit_test(beyond_the_memory_for_labels_only_new_series_are_refused),
         cmocka_unit_test(only_the_first_rejections_are_written_out),
         cmocka_unit_test(label_names_and_values_come_from_head_and_disk),
         cmocka_unit_test(metadata_survives_a_restart),

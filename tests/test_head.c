@@ -17,7 +17,7 @@ static uint32_t resolve(struct head *h, const char *instance)
     struct labels ls = { items, 2 };
     uint32_t ref;
 
-    assert_int_equal(head_resolve(h, &ls, 1, &ref, NULL), OK);
+    assert_int_equal(head_resolve(h, &ls, 1, true, &ref, NULL), OK);
     return ref;
 }
 
@@ -41,9 +41,29 @@ static void the_same_new_series_twice_in_a_request_is_one(void **state)
     uint32_t refs[3];
 
     (void)state;
-    assert_int_equal(head_resolve(h, sets, 3, refs, NULL), OK);
+    assert_int_equal(head_resolve(h, sets, 3, true, refs, NULL), OK);
     assert_int_equal(refs[0], refs[2]);
     assert_int_equal(refs[1], HEAD_NO_SERIES);
+    head_free(h);
+}
+
+static void no_series_is_created_when_none_may_be(void **state)
+{
+    struct head *h = head_new();
+    uint32_t known = resolve(h, "a"), refs[2];
+    struct label a[2] = { { METRIC_NAME, STR("up") }, { STR("instance"), STR("a") } };
+    struct label b[2] = { { METRIC_NAME, STR("up") }, { STR("instance"), STR("b") } };
+    struct labels sets[2] = { { b, 2 }, { a, 2 } };
+    struct head_stats before, after;
+
+    (void)state;
+    head_stats(h, &before);
+    assert_int_equal(head_resolve(h, sets, 2, false, refs, NULL), OK);
+    assert_int_equal(refs[0], HEAD_NO_SERIES);
+    assert_int_equal(refs[1], known);
+    head_stats(h, &after);
+    assert_int_equal(after.series, 1);
+    assert_true(before.index_bytes > 0 && after.index_bytes == before.index_bytes);
     head_free(h);
 }
 
@@ -192,6 +212,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_label_set_has_one_ref),
         cmocka_unit_test(the_same_new_series_twice_in_a_request_is_one),
+        cmocka_unit_test(no_series_is_created_when_none_may_be),
         cmocka_unit_test(repeats_are_told_from_duplicates),
         cmocka_unit_test(freezing_keeps_every_sample_readable_once),
         cmocka_unit_test(frozen_samples_are_settled_with_the_first_of_equal_times),

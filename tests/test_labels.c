@@ -5,6 +5,8 @@
 
 #include <cmocka.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/hash.h"
@@ -164,6 +166,27 @@ static void the_number_of_labels_is_limited(void **state)
         assert_int_equal(labels_canonicalise(s.items, &n, &label_limits_default, NULL),
                          count > max ? ERR_LIMIT : OK);
     }
+}
+
+static void a_fault_of_a_series_with_very_many_labels_is_told_in_few_words(void **state)
+{
+    enum { N = 100000 };
+    struct label *items = calloc(N, sizeof *items);
+    char(*names)[16] = calloc(N, sizeof *names);
+    struct err err = err_in(*state);
+    size_t n = N;
+
+    assert_true(items && names);
+    for (size_t i = 0; i < N; i++) {
+        snprintf(names[i], sizeof names[i], "l%zu", i);
+        items[i] = (struct label){ i ? str_from(names[i]) : METRIC_NAME, STR("v") };
+    }
+    assert_int_equal(labels_canonicalise(items, &n, &label_limits_default, &err), ERR_LIMIT);
+    assert_non_null(strstr(err_text(&err), "more labels than the limit in series v{"));
+    assert_non_null(strstr(err_text(&err), " and 99968 more labels"));
+    assert_true(strlen(err_text(&err)) < 1000);
+    free(items);
+    free(names);
 }
 
 static void a_label_is_found_by_name(void **state)
@@ -408,6 +431,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(limits_are_inclusive_and_can_be_switched_off, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(the_number_of_labels_is_limited, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            a_fault_of_a_series_with_very_many_labels_is_told_in_few_words, setup, teardown),
         cmocka_unit_test_setup_teardown(a_label_is_found_by_name, setup, teardown),
         cmocka_unit_test_setup_teardown(label_sets_are_ordered_pairwise, setup, teardown),
         cmocka_unit_test_setup_teardown(a_copy_owns_its_text, setup, teardown),

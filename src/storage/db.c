@@ -19,6 +19,7 @@ struct db_options db_options_default(void)
         .retention_ms = 15 * (int64_t)DAY_MS,
         .map_bytes = (size_t)16 << 30,
         .head_bytes = (size_t)512 << 20,
+        .index_bytes = (size_t)4 << 30,
         .flush_interval_ms = 2 * 3600 * 1000,
         .label_limits = label_limits_default,
         .clock = &clock_system,
@@ -87,13 +88,16 @@ static enum errc lock_dir(struct db *db, struct err *err)
 static enum errc open_log(struct db *db, struct err *err)
 {
     struct wal_options w = wal_options_default();
-    struct replay replay = { 0 };
+    struct replay replay = { .arena = arena_new(0) };
     char *dir = join(db->dir, "log");
     int64_t start_ns = clock_mono_ns(db->clock);
     enum errc rc;
 
-    if (!dir)
-        return err_set(err, ERR_NOMEM, 0, "no memory for a path");
+    if (!dir || !replay.arena) {
+        free(dir);
+        arena_free(replay.arena);
+        return err_set(err, ERR_NOMEM, 0, "no memory to open the log");
+    }
     w.dir = dir;
     w.released = days_released(db->days);
     w.used = days_begun(db->days);
@@ -112,6 +116,7 @@ static enum errc open_log(struct db *db, struct err *err)
                  (unsigned long long)replay.unknown, (unsigned long long)replay.malformed);
     db->replay = NULL;
     free(replay.refs);
+    arena_free(replay.arena);
     free(dir);
     return rc;
 }

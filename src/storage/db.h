@@ -28,10 +28,11 @@ struct db_view;
 struct wal_io;
 
 struct db_options {
-    const char *dir;           /* NULL: memory only */
-    int64_t retention_ms;      /* 15 days by default */
-    size_t map_bytes;          /* of each LMDB file; 16 GiB by default, 256 MiB in tests */
-    size_t head_bytes;         /* flush when the head's samples take more; 512 MiB by default */
+    const char *dir;      /* NULL: memory only */
+    int64_t retention_ms; /* 15 days by default */
+    size_t map_bytes;     /* of each LMDB file; 16 GiB by default, 256 MiB in tests */
+    size_t head_bytes;    /* flush when the head's samples take more; 512 MiB by default */
+    size_t index_bytes;   /* refuse new series when the labels of those known take more; 4 GiB */
     int64_t flush_interval_ms; /* and at least this often; 2 h by default */
     struct label_limits label_limits;
     const struct clock *clock;   /* NULL: clock_system */
@@ -53,11 +54,12 @@ void db_close(struct db *db);
 
 /* Why a sample or series was not stored; DB_REJECT_COUNT reasons, named by db_reject_name(). */
 enum db_reject {
-    DB_REJECT_LABELS,      /* malformed labels or over a label limit: the whole series */
-    DB_REJECT_TOO_OLD,     /* before the retention */
-    DB_REJECT_TOO_NEW,     /* more than 10 minutes ahead of the clock */
-    DB_REJECT_DUPLICATE,   /* another value at a time that has one already */
-    DB_REJECT_UNSUPPORTED, /* native histograms, for now */
+    DB_REJECT_LABELS,       /* malformed labels or over a label limit: the whole series */
+    DB_REJECT_TOO_OLD,      /* before the retention */
+    DB_REJECT_TOO_NEW,      /* more than 10 minutes ahead of the clock */
+    DB_REJECT_DUPLICATE,    /* another value at a time that has one already */
+    DB_REJECT_UNSUPPORTED,  /* native histograms, for now */
+    DB_REJECT_SERIES_LIMIT, /* a new series, when there is no memory for more */
     DB_REJECT_COUNT
 };
 const char *

@@ -42,8 +42,8 @@ struct append {
 
 const char *db_reject_name(enum db_reject reason)
 {
-    static const char *const names[] = { "labels", "too_old", "too_new", "duplicate",
-                                         "unsupported" };
+    static const char *const names[] = { "labels",    "too_old",     "too_new",
+                                         "duplicate", "unsupported", "series_limit" };
 
     _Static_assert(ARRAY_LEN(names) == DB_REJECT_COUNT, "every reason has a name");
     ASSERT(reason < DB_REJECT_COUNT);
@@ -149,21 +149,49 @@ static void check_series(struct append *a, size_t i)
         a->sets[i] = ls;
 }
 
+static uint64_t count_fitting(const struct append *a, const struct write_series *s)
+{
+    uint64_t fit = 0;
+
+    for (size_t k = 0; k < s->n_samples; k++)
+        fit += time_fits(a, a->batch->samples[s->first_sample + k].t_ms);
+    return fit;
+}
+
+/* Leaves out the series that could not be resolved; false when no others are left. */
+static bool leave_out_unknown(struct append *a)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < a->batch->n_series; i++) {
+        if (a->sets[i].n > 0 && a->refs[i] == HEAD_NO_SERIES) {
+            reject(a, DB_REJECT_SERIES_LIMIT, count_fitting(a, &a->batch->series[i]));
+            if (may_name(a)) {
+                buf_printf(&a->res->text,
+                           "the labels of all series take %zu bytes of memory, no new series is "
+                           "accepted: ",
+                           a->db->options.index_bytes);
+                name_series(a, a->sets[i]);
+            }
+            a->sets[i].n = 0;
+        }
+        any |= a->sets[i].n > 0;
+    }
+    return any;
+}
+
 /* ---- the record ---- */
 
 static void write_record(struct append *a, struct record_writer *w, uint64_t generation)
 {
     for (size_t i = 0; i < a->batch->n_series; i++) {
         const struct write_series *s = &a->batch->series[i];
-        uint64_t fit = 0;
 
         if (a->sets[i].n == 0)
             continue;
-        for (size_t k = 0; k < s->n_samples; k++)
-            fit += time_fits(a, a->batch->samples[s->first_sample + k].t_ms);
         if (head_defined_in(a->db->head, a->refs[i]) != generation)
             record_define(w, a->refs[i], a->sets[i]);
-        record_series(w, a->refs[i], fit);
+        record_series(w, a->refs[i], count_fitting(a, s));
         for (size_t k = 0; k < s->n_samples; k++)
             if (time_fits(a, a->batch->samples[s->first_sample + k].t_ms))
                 record_sample(w, a->batch->samples[s->first_sample + k]);
@@ -331,6 +359,7 @@ static enum errc check_memory(struct db *db, struct err *err)
 
 static enum errc append_samples(struct append *a, struct err *err)
 {
+    struct head_stats head;
     enum errc rc;
     bool any = false;
 
@@ -345,9 +374,12 @@ static enum errc append_samples(struct append *a, struct err *err)
     }
     if (!any)
         return OK;
-    rc = head_resolve(a->db->head, a->sets, a->batch->n_series, a->refs, err);
-    if (rc == OK)
-        rc = commit(a, err);
+    head_stats(a->db->head, &head);
+    rc = head_resolve(a->db->head, a->sets, a->batch->n_series,
+                      head.index_bytes < a->db->options.index_bytes, a->refs, err);
+    if (rc != OK || !leave_out_unknown(a))
+        return rc;
+    rc = commit(a, err);
     if (rc != OK)
         return rc;
     a->res->stored += a->n_stored;
@@ -390,16 +422,21 @@ static bool replay_define(void *ctx, uint32_t ref, struct bytes encoded)
 {
     struct db *db = ctx;
     struct replay *p = db->replay;
-    struct arena *a = arena_new(0);
     struct labels ls;
-    bool ok = a && vec_reserve(&p->refs, &p->cap_refs, (size_t)ref + 1, sizeof *p->refs);
 
-    while (ok && p->n_refs <= ref)
+    if (!vec_reserve(&p->refs, &p->cap_refs, (size_t)ref + 1, sizeof *p->refs))
+        return false;
+    while (p->n_refs <= ref)
         p->refs[p->n_refs++] = HEAD_NO_SERIES;
-    ok = ok && labels_decode(encoded, a, &ls, NULL) == OK
-         && head_resolve(db->head, &ls, 1, &p->refs[ref], NULL) == OK;
-    arena_free(a);
-    return ok;
+    arena_reset(p->arena);
+    switch (labels_decode(encoded, p->arena, &ls, NULL)) {
+    case OK:
+        return head_resolve(db->head, &ls, 1, true, &p->refs[ref], NULL) == OK;
+    case ERR_CORRUPT:
+        return true; /* its samples count as unknown */
+    default:
+        return false;
+    }
 }
 
 /* Whether the day file has this generation already: the crash came between its commit and the end

@@ -30,6 +30,7 @@
 /* The state of a replay between two records. */
 struct replay {
     uint64_t generation;
+    struct arena *arena; /* for one definition at a time */
     uint32_t *refs; /* of this generation's refs in the log to the head's; HEAD_NO_SERIES unknown */
     size_t n_refs, cap_refs;
     int64_t day; /* of the last sample, and the newest flush its file has */

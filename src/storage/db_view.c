@@ -274,6 +274,8 @@ enum errc db_read(struct db_view *v, const struct series *s, int64_t min_t_ms, i
     bool overlaps = false;
     enum errc rc = OK;
 
+    min_t_ms = min_t_ms > v->min_t_ms ? min_t_ms : v->min_t_ms;
+    max_t_ms = max_t_ms < v->max_t_ms ? max_t_ms : v->max_t_ms;
     out->n = 0;
     for (const struct place *p = places->first; p && rc == OK; p = p->next) {
         if (p->txn)

@@ -44,6 +44,7 @@ struct head {
     struct head_index *index;      /* guarded by index_lock */
     struct series_record **blocks; /* grown under index_lock; a published block stays where it is */
     _Atomic uint32_t n_series;
+    _Atomic size_t index_bytes;
     struct shard shards[SHARDS];
 };
 
@@ -122,12 +123,13 @@ static enum errc create(struct head *h, struct labels ls, uint64_t hash, uint32_
     if (!head_index_add(h->index, ls, hash, next))
         return err_set(err, ERR_NOMEM, 0, "no memory for the labels of another series");
     h->n_series = next + 1;
+    h->index_bytes = head_index_bytes(h->index) + (next + 1) * sizeof **block;
     *ref = next;
     return OK;
 }
 
-enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, uint32_t *refs,
-                       struct err *err)
+enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, bool may_create,
+                       uint32_t *refs, struct err *err)
 {
     struct buf key = { 0 };
     size_t unknown = 0;
@@ -146,7 +148,7 @@ enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, uint
     pthread_rwlock_unlock(&h->index_lock);
     if (key.failed)
         rc = err_set(err, ERR_NOMEM, 0, "no memory to look up series");
-    if (unknown == 0 || rc != OK) {
+    if (unknown == 0 || !may_create || rc != OK) {
         buf_free(&key);
         return rc;
     }
@@ -471,8 +473,10 @@ enum errc head_read_frozen(struct head *h, uint32_t ref, int64_t min_t_ms, int64
 
 void head_stats(struct head *h, struct head_stats *out)
 {
-    *out =
-        (struct head_stats){ .series = h->n_series, .min_t_ms = INT64_MAX, .max_t_ms = INT64_MIN };
+    *out = (struct head_stats){ .series = h->n_series,
+                                .index_bytes = h->index_bytes,
+                                .min_t_ms = INT64_MAX,
+                                .max_t_ms = INT64_MIN };
     for (size_t i = 0; i < SHARDS; i++) {
         struct shard *s = &h->shards[i];
 

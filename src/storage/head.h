@@ -37,9 +37,10 @@ void head_free(struct head *h); /* NULL is fine */
 #define HEAD_NO_SERIES UINT32_MAX
 
 /* Fills refs[i] for the n canonical label sets; one of zero labels is skipped (HEAD_NO_SERIES).
- * Unknown series are created. ERR_NOMEM, ERR_LIMIT (2^32 - 2 series). */
-MUST_USE enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, uint32_t *refs,
-                                struct err *err);
+ * Unknown series are created, or are HEAD_NO_SERIES too when may_create is false. ERR_NOMEM,
+ * ERR_LIMIT (2^32 - 2 series). */
+MUST_USE enum errc head_resolve(struct head *h, const struct labels *sets, size_t n,
+                                bool may_create, uint32_t *refs, struct err *err);
 
 /* The labels of a series, under head_lock_index(); items are in the arena, the texts live as long
  * as the head. */
@@ -98,6 +99,7 @@ MUST_USE enum errc head_read_frozen(struct head *h, uint32_t ref, int64_t min_t_
 
 struct head_stats {
     uint64_t series, samples, bytes;
+    uint64_t index_bytes;       /* of the series' labels and postings, not in bytes */
     int64_t min_t_ms, max_t_ms; /* of what it holds; min > max when empty */
 };
 void head_stats(struct head *h, struct head_stats *out);

@@ -40,6 +40,7 @@ struct head_index {
     struct name *names;
     size_t n_entries, cap_entries, n_pairs, cap_pairs, n_names, cap_names;
     struct table by_labels, by_pair, by_name;
+    size_t list_bytes; /* of all ref lists */
 };
 
 struct head_index *head_index_new(void)
@@ -100,9 +101,19 @@ uint32_t head_index_find(const struct head_index *x, struct labels ls, uint64_t 
     return ref == TABLE_NONE ? HEAD_NO_SERIES : ref;
 }
 
-static bool ref_list_add(struct ref_list *l, uint32_t id)
+static bool ref_list_reserve(struct head_index *x, struct ref_list *l)
 {
+    size_t before = l->cap;
+
     if (!vec_reserve(&l->ids, &l->cap, l->n + 1, sizeof *l->ids))
+        return false;
+    x->list_bytes += (l->cap - before) * sizeof *l->ids;
+    return true;
+}
+
+static bool ref_list_add(struct head_index *x, struct ref_list *l, uint32_t id)
+{
+    if (!ref_list_reserve(x, l))
         return false;
     l->ids[l->n++] = id;
     return true;
@@ -165,6 +176,7 @@ static uint64_t pair_hash(const void *ctx, uint32_t id)
 
 static uint32_t intern_pair(struct head_index *x, const struct label *l)
 {
+    struct ref_list *of_name;
     struct pair p = { .hash = hash_of_pair(l->name, l->value) };
     uint32_t id = table_find(&x->by_pair, p.hash, pair_is, x, l);
     uint32_t name;
@@ -176,14 +188,17 @@ static uint32_t intern_pair(struct head_index *x, const struct label *l)
         return TABLE_NONE;
     p.name = x->names[name].text;
     p.value = str_copy(x->texts, l->value);
-    if (!p.value.ptr || !vec_reserve(&x->pairs, &x->cap_pairs, x->n_pairs + 1, sizeof p))
+    of_name = &x->names[name].pairs;
+    if (!p.value.ptr || !vec_reserve(&x->pairs, &x->cap_pairs, x->n_pairs + 1, sizeof p)
+        || !ref_list_reserve(x, of_name))
         return TABLE_NONE;
     id = (uint32_t)x->n_pairs;
     x->pairs[id] = p;
     if (!table_add(&x->by_pair, p.hash, id, pair_hash, x))
         return TABLE_NONE;
     x->n_pairs++; /* from here on it is found; a pair without refs does no harm */
-    return ref_list_add(&x->names[name].pairs, id) ? id : TABLE_NONE;
+    of_name->ids[of_name->n++] = id;
+    return id;
 }
 
 /* ---- series ---- */
@@ -201,7 +216,7 @@ bool head_index_add(struct head_index *x, struct labels ls, uint64_t hash, uint3
         if ((e.pairs[i] = intern_pair(x, &ls.items[i])) == TABLE_NONE)
             return false;
     x->entries[ref] = e;
-    while (listed < ls.n && ref_list_add(&x->pairs[e.pairs[listed]].refs, ref))
+    while (listed < ls.n && ref_list_add(x, &x->pairs[e.pairs[listed]].refs, ref))
         listed++;
     if (listed < ls.n || !table_add(&x->by_labels, hash, ref, entry_hash, x)) {
         while (listed > 0)
@@ -227,6 +242,15 @@ struct labels head_index_labels(const struct head_index *x, uint32_t ref, struct
 uint64_t head_index_hash(const struct head_index *x, uint32_t ref)
 {
     return x->entries[ref].hash;
+}
+
+size_t head_index_bytes(const struct head_index *x)
+{
+    const size_t slots = x->by_labels.mask + x->by_pair.mask + x->by_name.mask;
+
+    return arena_used(x->texts) + x->list_bytes + slots * sizeof(struct table_slot)
+           + x->cap_entries * sizeof *x->entries + x->cap_pairs * sizeof *x->pairs
+           + x->cap_names * sizeof *x->names;
 }
 
 static int by_labels(const void *a, const void *b, void *ctx)

@@ -32,6 +32,9 @@ MUST_USE bool head_index_add(struct head_index *x, struct labels ls, uint64_t ha
 struct labels head_index_labels(const struct head_index *x, uint32_t ref, struct arena *a);
 uint64_t head_index_hash(const struct head_index *x, uint32_t ref);
 
+/* The memory it takes, but for what the allocator adds. */
+size_t head_index_bytes(const struct head_index *x);
+
 /* Sorts refs by labels_cmp. */
 void head_index_sort(const struct head_index *x, uint32_t *refs, size_t n);
 

@@ -9,7 +9,10 @@
 
 const struct label_limits label_limits_default = { 1024, 4096, 128 };
 
-enum { SHOWN_BYTES = 200 }; /* of a value from outside in an error text */
+enum { /* of what comes from outside, in an error text */
+       SHOWN_BYTES = 200,
+       SHOWN_LABELS = 32,
+};
 
 static int by_name(const void *a, const void *b)
 {
@@ -35,6 +38,7 @@ static struct str shown(struct str s)
 static enum errc bad_label(struct err *err, enum errc code, struct labels ls, const char *what,
                            struct str which)
 {
+    struct labels first = { ls.items, ls.n < SHOWN_LABELS ? ls.n : SHOWN_LABELS };
     struct buf b = { 0 };
     enum errc rc;
 
@@ -44,7 +48,9 @@ static enum errc bad_label(struct err *err, enum errc code, struct labels ls, co
         print_quoted(&b, shown(which));
     }
     buf_text(&b, " in series ");
-    labels_print_metric(&b, ls);
+    labels_print_metric(&b, first);
+    if (ls.n > first.n)
+        buf_printf(&b, " and %zu more labels", ls.n - first.n);
     rc = err_set(err, code, 0, "%.*s", STR_ARG(buf_as_str(&b)));
     buf_free(&b);
     return rc;
