@@ -250,6 +250,7 @@ class Client:
 
     def __init__(self, url, timeout_s=10):
         self.url = urllib.parse.urlsplit(url)
+        self.target = self.url.path if self.url.path.strip("/") else "/api/v1/write"
         self.timeout_s = timeout_s
         self.connection = None
 
@@ -280,7 +281,7 @@ class Client:
     def write(self, message):
         """Sends a WriteRequest. Unavailable when it should be sent again; what the server refuses
         for good is reported and dropped, as every remote-write client does."""
-        status, text = self.request("POST", self.url.path or "/", snappy_block(message), {
+        status, text = self.request("POST", self.target, snappy_block(message), {
             "Content-Type": "application/x-protobuf",
             "Content-Encoding": "snappy",
             "User-Agent": "llm-service-simulation/1",
