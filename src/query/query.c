@@ -127,12 +127,14 @@ static enum errc add_samples(void *ctx, const struct range_series *s, struct err
     enum errc rc;
 
     window_at(&at, &r->q, r->root, s, 0);
+    w.n = at.hi - at.lo;
+    if (w.n == 0)
+        return OK;
     w.t_ms = s->t_ms + at.lo;
     w.v = s->v + at.lo;
-    w.n = at.hi - at.lo;
     w.start_ms = at.start_ms;
     w.end_ms = at.end_ms;
-    if (w.n == 0 || (extended && !window_borders(&w, false, &borders)))
+    if (extended && !window_borders(&w, false, &borders))
         return OK;
     if ((rc = result_add(r, s->labels, s->drop_name, &out, err)) != OK
         || (rc = points_new(r, out, w.n + 2, err)) != OK)
