@@ -6,11 +6,11 @@
 
 #include "base/clock.h"
 #include "http/api.h"
-#include "http/json.h"
 #include "http/message.h"
 #include "http/route.h"
 #include "ingest/remote_write.h"
 #include "storage/db.h"
+#include "storage/labels_json.h"
 
 /* Flags of a route. */
 enum {

@@ -2,10 +2,10 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
-#include "http/json.h"
 #include "http/message.h"
 #include "http/params.h"
 #include "http/route.h"
+#include "storage/labels_json.h"
 
 #include "base/banned.h"
 

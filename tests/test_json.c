@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-#include "http/json.h"
+#include "storage/labels_json.h"
 
 #include "base/banned.h"
 

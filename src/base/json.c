@@ -1,4 +1,4 @@
-#include "http/json.h"
+#include "base/json.h"
 
 #include "base/number.h"
 
@@ -83,19 +83,6 @@ void json_string(struct buf *b, struct str s)
 void json_text(struct buf *b, struct str s)
 {
     add_string(b, s, true);
-}
-
-void json_labels(struct buf *b, struct labels ls)
-{
-    buf_u8(b, '{');
-    for (size_t i = 0; i < ls.n; i++) {
-        if (i)
-            buf_u8(b, ',');
-        json_string(b, ls.items[i].name);
-        buf_u8(b, ':');
-        json_string(b, ls.items[i].value);
-    }
-    buf_u8(b, '}');
 }
 
 /* Decimal digits of v, at least width of them. */

@@ -1,4 +1,4 @@
-/* json.h -- writing JSON (RFC 8259) the way Prometheus' HTTP API does.
+/* json.h -- writing JSON (RFC 8259) the way Prometheus does.
  *
  * A buffer that could not grow sets failed and ignores the rest (base/bytes.h): check it once, at
  * the end.
@@ -8,16 +8,12 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
-#include "storage/labels.h"
 
 /* "s" in quotes. Bytes that are not UTF-8 become U+FFFD, one for each. */
 void json_string(struct buf *b, struct str s);
 
 /* The same with <, > and & as \u003c, \u003e and \u0026: for error and warning texts. */
 void json_text(struct buf *b, struct str s);
-
-/* {"name":"value",...} in the order of ls. */
-void json_labels(struct buf *b, struct labels ls);
 
 /* A sample's time in seconds: an integer, or with exactly three digits: 1435781451.781. */
 void json_time(struct buf *b, int64_t t_ms);
