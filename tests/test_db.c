@@ -483,64 +483,6 @@ static void the_oldest_time_there_is_can_be_stored(void **state)
     test_folder_remove(dir);
 }
 
-struct racer {
-    struct db *db;
-    int id;
-    size_t n;
-};
-
-static void *append_all(void *arg)
-{
-    struct racer *r = arg;
-    char name[32];
-
-    snprintf(name, sizeof name, "race id=%d", r->id);
-    for (size_t i = 0; i < r->n; i++) {
-        struct sample s = { T0 * 1000LL + (int64_t)i * 1000, (double)i };
-
-        if (!append_series(r->db, name, &s, 1, NULL))
-            return r;
-    }
-    return NULL;
-}
-
-static void appends_readers_and_flushes_may_run_at_once(void **state)
-{
-    char *dir = test_folder_new();
-    struct db_options o = test_db_options(dir);
-    struct db *db = open_db(&o);
-    pthread_t threads[4];
-    struct racer racers[4];
-
-    (void)state;
-    for (int i = 0; i < 4; i++) {
-        racers[i] = (struct racer){ db, i, 400 };
-        assert_int_equal(pthread_create(&threads[i], NULL, append_all, &racers[i]), 0);
-    }
-    for (int i = 0; i < 10; i++) {
-        struct column c = read_series(db, "race id=1", INT64_MIN, INT64_MAX);
-
-        for (size_t k = 0; k < c.n; k++) /* a prefix, without holes */
-            assert_true(c.v[k] == (double)k);
-        column_free(&c);
-        flush(db);
-    }
-    for (int i = 0; i < 4; i++) {
-        void *failed;
-        char name[32];
-        struct column c;
-
-        pthread_join(threads[i], &failed);
-        assert_null(failed);
-        snprintf(name, sizeof name, "race id=%d", i);
-        c = read_series(db, name, INT64_MIN, INT64_MAX);
-        assert_int_equal(c.n, 400);
-        column_free(&c);
-    }
-    db_close(db);
-    test_folder_remove(dir);
-}
-
 /* ---- what is refused ---- */
 
 static void bad_samples_are_refused_and_named_and_the_good_ones_stored(void **state)
@@ -924,7 +866,6 @@ int main(void)
         cmocka_unit_test(after_a_failed_sync_writes_are_refused_until_a_restart_and_reads_go_on),
         cmocka_unit_test(a_view_shows_its_time_range_and_nothing_else),
         cmocka_unit_test(the_oldest_time_there_is_can_be_stored),
-        cmocka_unit_test(appends_readers_and_flushes_may_run_at_once),
         cmocka_unit_test(bad_samples_are_refused_and_named_and_the_good_ones_stored),
         cmocka_unit_test(a_series_without_a_name_is_refused_alone),
         cmocka_unit_test(beyond_the_memory_for_labels_only_new_series_are_refused),
