@@ -854,6 +854,44 @@ static void a_damaged_day_file_keeps_no_later_sample_from_the_disk(void **state)
     test_folder_remove(dir);
 }
 
+static void a_full_day_file_is_followed_by_another(void **state)
+{
+    enum { N_FLUSHES = 8, N = 20000 };
+    char *dir = test_folder_new(), *second = NULL;
+    struct db_options o = test_db_options(dir);
+    struct sample *samples = calloc(N, sizeof *samples);
+    struct stat st;
+    struct db *db;
+
+    (void)state;
+    o.map_bytes = 512 << 10;
+    rng_state = 5;
+    db = open_db(&o);
+    assert_non_null(samples);
+    for (int k = 0; k < N_FLUSHES; k++) {
+        for (int i = 0; i < N; i++)
+            samples[i] = (struct sample){ (T0 - 40000) * 1000LL + i * N_FLUSHES + k,
+                                          rng(UINT32_MAX) * 1e-3 / (1 + rng(1000)) };
+        assert_true(append_series(db, "m", samples, N, NULL));
+        flush(db);
+    }
+    assert_true(asprintf(&second, "%s/days/2023-11-14.2.mdb", dir) > 0);
+    assert_int_equal(stat(second, &st), 0);
+    for (int i = 0; i < 2; i++) {
+        struct column c = read_series(db, "m", INT64_MIN, INT64_MAX);
+
+        assert_int_equal(c.n, (size_t)N * N_FLUSHES);
+        column_free(&c);
+        assert_int_equal(n_days(db), 1);
+        db_close(db);
+        db = open_db(&o);
+    }
+    db_close(db);
+    free(samples);
+    free(second);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -877,6 +915,7 @@ int main(void)
         cmocka_unit_test(days_leave_with_the_retention_but_not_for_a_clock_that_jumps),
         cmocka_unit_test(a_flush_comes_when_it_is_time_and_again_when_it_failed),
         cmocka_unit_test(a_damaged_day_file_keeps_no_later_sample_from_the_disk),
+        cmocka_unit_test(a_full_day_file_is_followed_by_another),
         cmocka_unit_test(a_late_sample_lands_in_its_old_day),
     };
 

@@ -185,7 +185,8 @@ MUST_USE enum errc db_each_record(struct db *db,
 
 /* ---- upkeep ---- */
 
-/* Moves what the head holds to the day files, now. */
+/* Moves what the head holds to the day files, now. It waits until the views that are open now have
+ * been closed, so the caller must not have one. */
 MUST_USE enum errc db_flush(struct db *db, struct err *err);
 
 /* Counters and gauges for /metrics and /-/healthy. */
