@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 #include "alert/rule.h"
+#include "alert/status.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/err.h"
@@ -65,45 +66,6 @@ MUST_USE enum errc rule_manager_load(struct rule_manager *m, struct rule_set *se
 void rule_manager_evaluate_at(struct rule_manager *m, int64_t t_ms);
 
 /* ---- looking at it: what /api/v1/rules and /api/v1/alerts show ---- */
-
-enum alert_state { ALERT_INACTIVE, ALERT_PENDING, ALERT_FIRING };
-const char *alert_state_name(enum alert_state s); /* "inactive", "pending", "firing" */
-
-struct alert_status {
-    enum alert_state state;
-    struct labels labels, annotations;
-    int64_t active_at_ms, keep_firing_since_ms; /* 0: not set */
-    double value;
-};
-
-enum rule_health { RULE_HEALTH_UNKNOWN, RULE_HEALTH_OK, RULE_HEALTH_ERR };
-const char *rule_health_name(enum rule_health h); /* "unknown", "ok", "err" */
-
-struct rule_status {
-    enum rule_kind kind;
-    struct str name, query;
-    struct labels labels, annotations; /* as in the file */
-    int64_t for_ms, keep_firing_for_ms;
-    enum rule_health health;
-    struct str last_error;
-    double evaluation_seconds;
-    int64_t last_evaluation_ms;  /* 0: never */
-    enum alert_state state;      /* the worst of its alerts */
-    struct alert_status *alerts; /* pending and firing ones */
-    size_t n_alerts;
-};
-
-struct group_status {
-    struct str name, file;
-    int64_t interval_ms;
-    uint32_t limit;
-    double evaluation_seconds;
-    int64_t last_evaluation_ms;
-    uint64_t evaluations, failures, iterations, missed,
-        samples; /* counters; samples: of the last evaluation */
-    struct rule_status *rules;
-    size_t n_rules;
-};
 
 /* A copy of everything, in the arena, groups by file and name. ERR_LIMIT. */
 MUST_USE enum errc rule_manager_status(struct rule_manager *m, struct arena *a,
