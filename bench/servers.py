@@ -1,0 +1,271 @@
+"""Starting, watching and stopping the servers that are measured, and printing tables. Standard library only."""
+import http.client
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.parse
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+BUILD = ROOT / "build" / "release"
+LOADER = BUILD / "bench" / "bench_load"
+START_TIMEOUT_S = 60
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def build():
+    """Brings Tidemark and the load generator up to date."""
+    subprocess.run(["cmake", "--preset", "release"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--build", "--preset", "release", "--target", "tidemark", "bench_load"], cwd=ROOT, check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def peer_program(package, program):
+    """The path of a peer's program, unpacked by scripts/setup --test or installed; None without it."""
+    unpacked = ROOT / "build" / "peers" / package / "usr" / "bin" / program
+    return str(unpacked) if unpacked.exists() else shutil.which(program)
+
+
+class Server:
+    """One server on a fresh directory, from with to the end of it."""
+
+    name = write_path = ready_path = None
+    reads = {}  # added to the parameters of every query
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder) / self.name
+        self.data = self.folder / "data"
+        self.process = self.connection = None
+
+    @staticmethod
+    def program():
+        raise NotImplementedError
+
+    def arguments(self):
+        raise NotImplementedError
+
+    def __enter__(self):
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.data.mkdir(parents=True)
+        self.start()
+        return self
+
+    def start(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        with open(self.folder / "log", "wb") as log:
+            self.process = subprocess.Popen([self.program()] + self.arguments(), stdout=log, stderr=log, cwd=self.folder)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                tail = (self.folder / "log").read_text(errors="replace")[-2000:]
+                raise SystemExit(f"{self.name} did not start:\n{tail}")
+            time.sleep(0.1)
+
+    def __exit__(self, *_):
+        self.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def stop(self):
+        """Ends it as an operator would, and waits."""
+        self.disconnect()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(300)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def is_ready(self):
+        try:
+            return self.request("GET", self.ready_path)[0] == 200
+        except (OSError, http.client.HTTPException):
+            self.disconnect()
+            return False
+
+    def disconnect(self):
+        if self.connection:
+            self.connection.close()
+        self.connection = None
+
+    def request(self, method, path, form=None):
+        """Status and body, over one connection that is kept."""
+        if not self.connection:
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+            self.connection.connect()
+            self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        body = urllib.parse.urlencode(form, doseq=True) if form is not None else None
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
+        self.connection.request(method, path, body, headers)
+        response = self.connection.getresponse()
+        return response.status, response.read()
+
+    def load(self, options):
+        """Runs the load generator; its figures."""
+        url = f"http://127.0.0.1:{self.port}{self.write_path}"
+        done = subprocess.run([str(LOADER), "--url", url, "--json", "--folder", str(self.folder)] + options, stdout=subprocess.PIPE,
+                              check=False)
+        if not done.stdout:
+            raise SystemExit(f"{self.name}: the load generator failed")
+        return json.loads(done.stdout)
+
+    # What it costs.
+
+    def cpu_s(self):
+        """CPU seconds it has used since its start, user and system."""
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    def memory_bytes(self, field):
+        """A size from /proc/PID/status: RssAnon, VmHWM..."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) * 1024
+        raise KeyError(field)
+
+    def wait_quiet(self, limit_s=180):
+        """Waits until it uses under 3 % of a CPU for two seconds."""
+        deadline = time.monotonic() + limit_s
+        before = self.cpu_s()
+        while time.monotonic() < deadline:
+            time.sleep(2)
+            now = self.cpu_s()
+            if now - before < 0.06:
+                return
+            before = now
+
+    def settle(self):
+        """Lets it finish what it puts off."""
+        self.wait_quiet()
+
+    def compacted_bytes(self):
+        """Stops it, or asks for a copy, and measures the data without the log."""
+        raise NotImplementedError
+
+
+class Tidemark(Server):
+    name, write_path, ready_path = "tidemark", "/api/v1/write", "/-/ready"
+
+    @staticmethod
+    def program():
+        return str(BUILD / "tidemark")
+
+    def arguments(self):
+        return [f"--web.listen-address=127.0.0.1:{self.port}", f"--storage.tsdb.path={self.data}", "--query.max-samples=500000000"]
+
+    def compacted_bytes(self):
+        self.stop()  # which flushes
+        return disk_bytes(self.data) - disk_bytes(self.data / "log")
+
+
+class Prometheus(Server):
+    name, write_path, ready_path = "prometheus", "/api/v1/write", "/-/ready"
+
+    @staticmethod
+    def program():
+        return peer_program("prometheus", "prometheus")
+
+    def arguments(self):
+        config = self.folder / "prometheus.yml"
+        config.write_text("global: {}\n")
+        return [f"--config.file={config}", f"--web.listen-address=127.0.0.1:{self.port}", f"--storage.tsdb.path={self.data}",
+                "--web.enable-remote-write-receiver", "--web.enable-admin-api", "--storage.tsdb.retention.time=10y",
+                "--query.max-samples=500000000", "--log.level=error"]
+
+    def compacted_bytes(self):
+        status, body = self.request("POST", "/api/v1/admin/tsdb/snapshot", {})
+        if status != 200:
+            raise SystemExit(f"prometheus refused a snapshot: {body[:300]!r}")
+        return disk_bytes(self.data / "snapshots" / json.loads(body)["data"]["name"])
+
+
+class Victoria(Server):
+    name, write_path, ready_path = "victoria", "/api/v1/write", "/health"
+    reads = {"nocache": "1"}
+
+    @staticmethod
+    def program():
+        return peer_program("victoria-metrics", "victoria-metrics")
+
+    def arguments(self):
+        return [f"-httpListenAddr=127.0.0.1:{self.port}", f"-storageDataPath={self.data}", "-retentionPeriod=10y",
+                "-search.disableCache", "-search.latencyOffset=0s", "-search.maxUniqueTimeseries=2000000",
+                "-search.maxStalenessInterval=5m", "-loggerLevel=ERROR"]
+
+    def settle(self):
+        self.request("GET", "/internal/force_flush")
+        self.request("GET", "/internal/force_merge")
+        self.wait_quiet()
+
+    def compacted_bytes(self):
+        return disk_bytes(self.data)  # it has no log
+
+
+KINDS = (Tidemark, Victoria, Prometheus)
+
+
+def chosen(names):
+    """The kinds of server to measure; those that are not here are named and left out."""
+    kinds = []
+    for kind in KINDS:
+        if names and kind.name not in names:
+            continue
+        if kind.program():
+            kinds.append(kind)
+        else:
+            print(f"{kind.name} is not here and is left out; scripts/setup --test brings it")
+    return kinds
+
+
+def disk_bytes(folder):
+    """What the files below a folder take on disk."""
+    return sum(p.stat().st_blocks * 512 for p in folder.rglob("*") if p.is_file())
+
+
+def work_folder(parent):
+    return tempfile.TemporaryDirectory(prefix="tidemark-bench-", dir=parent)
+
+
+def machine():
+    """One line about what this ran on."""
+    model = "unknown CPU"
+    for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} CPUs ({model}), {platform.system()} {platform.release()}, " \
+           f"load before {os.getloadavg()[0]:.1f}"
+
+
+def figure(v):
+    """Three digits that matter."""
+    if v is None:
+        return "-"
+    if isinstance(v, str):
+        return v
+    if v >= 1000:
+        return f"{v:,.0f}"
+    return f"{v:.1f}" if v >= 100 else f"{v:.2f}" if v >= 1 else f"{v:.3f}"
+
+
+def ratio(ours, theirs):
+    return f"{ours / theirs:.2f}x" if ours is not None and theirs else "-"
+
+
+def print_table(head, rows):
+    """A Markdown table; the first column is text."""
+    lines = [head, ["---"] + ["---:"] * (len(head) - 1)] + [[r[0]] + [figure(v) for v in r[1:]] for r in rows]
+    for line in lines:
+        print("| " + " | ".join(line) + " |")
