@@ -15,7 +15,7 @@ static uint32_t resolve(struct head *h, const char *instance)
     struct label items[2] = { { METRIC_NAME, { "up", 2 } },
                               { { "instance", 8 }, str_from(instance) } };
     struct labels ls = { items, 2 };
-    uint32_t ref;
+    uint32_t ref = HEAD_NO_SERIES;
 
     assert_int_equal(head_resolve(h, &ls, 1, true, &ref, NULL), OK);
     return ref;
@@ -38,7 +38,7 @@ static void the_same_new_series_twice_in_a_request_is_one(void **state)
     struct head *h = head_new();
     struct label items[1] = { { METRIC_NAME, { "up", 2 } } };
     struct labels sets[3] = { { items, 1 }, { NULL, 0 }, { items, 1 } };
-    uint32_t refs[3];
+    uint32_t refs[3] = { HEAD_NO_SERIES, HEAD_NO_SERIES, HEAD_NO_SERIES };
 
     (void)state;
     assert_int_equal(head_resolve(h, sets, 3, true, refs, NULL), OK);
@@ -50,7 +50,7 @@ static void the_same_new_series_twice_in_a_request_is_one(void **state)
 static void no_series_is_created_when_none_may_be(void **state)
 {
     struct head *h = head_new();
-    uint32_t known = resolve(h, "a"), refs[2];
+    uint32_t known = resolve(h, "a"), refs[2] = { HEAD_NO_SERIES, HEAD_NO_SERIES };
     struct label a[2] = { { METRIC_NAME, STR("up") }, { STR("instance"), STR("a") } };
     struct label b[2] = { { METRIC_NAME, STR("up") }, { STR("instance"), STR("b") } };
     struct labels sets[2] = { { b, 2 }, { a, 2 } };
@@ -64,6 +64,42 @@ static void no_series_is_created_when_none_may_be(void **state)
     head_stats(h, &after);
     assert_int_equal(after.series, 1);
     assert_true(before.index_bytes > 0 && after.index_bytes == before.index_bytes);
+    head_free(h);
+}
+
+/* Whatever followed before: in another order, with gaps, and with sets that are not canonical. */
+static void known_series_are_recognised_in_any_order(void **state)
+{
+    enum { N = 4, UNKNOWN = N, UNSORTED, EMPTY };
+    static const int orders[][6] = {
+        { 0, 1, 2, 3, 0, 1 },       { 0, 1, 2, 3, 0, 1 }, { 3, 2, 1, 0, 3, 3 },
+        { 0, UNKNOWN, 1, 2, 3, 0 }, { 0, 1, 2, 3, 0, 1 }, { UNSORTED, 0, EMPTY, 1, UNSORTED, 1 },
+    };
+    static const char *const instances[] = { "a", "b", "c", "d", "e" };
+    struct head *h = head_new();
+    struct label items[UNSORTED + 1][2];
+    uint32_t known[N];
+
+    (void)state;
+    for (int i = 0; i < N; i++)
+        known[i] = resolve(h, instances[i]);
+    for (int i = 0; i <= UNKNOWN; i++) {
+        items[i][0] = (struct label){ METRIC_NAME, STR("up") };
+        items[i][1] = (struct label){ STR("instance"), str_from(instances[i]) };
+    }
+    items[UNSORTED][0] = items[0][1];
+    items[UNSORTED][1] = items[0][0];
+    for (size_t o = 0; o < ARRAY_LEN(orders); o++) {
+        struct labels sets[6];
+        uint32_t refs[6];
+
+        for (size_t i = 0; i < 6; i++)
+            sets[i] = orders[o][i] == EMPTY ? (struct labels){ 0 }
+                                            : (struct labels){ items[orders[o][i]], 2 };
+        head_recognise(h, sets, 6, refs);
+        for (size_t i = 0; i < 6; i++)
+            assert_int_equal(refs[i], orders[o][i] < N ? known[orders[o][i]] : HEAD_NO_SERIES);
+    }
     head_free(h);
 }
 
@@ -213,6 +249,7 @@ int main(void)
         cmocka_unit_test(a_label_set_has_one_ref),
         cmocka_unit_test(the_same_new_series_twice_in_a_request_is_one),
         cmocka_unit_test(no_series_is_created_when_none_may_be),
+        cmocka_unit_test(known_series_are_recognised_in_any_order),
         cmocka_unit_test(repeats_are_told_from_duplicates),
         cmocka_unit_test(freezing_keeps_every_sample_readable_once),
         cmocka_unit_test(frozen_samples_are_settled_with_the_first_of_equal_times),

@@ -120,6 +120,8 @@ static size_t check_times(struct append *a, const struct write_series *s, struct
     return fit;
 }
 
+/* Leaves out series i when nothing of it can be stored. Labels that were recognised as they came
+ * are canonical. */
 static void check_series(struct append *a, size_t i)
 {
     struct write_series *s = &a->batch->series[i];
@@ -127,7 +129,9 @@ static void check_series(struct append *a, size_t i)
     struct labels ls;
 
     ASSERT(s->first_sample + s->n_samples <= a->batch->n_samples);
-    if (labels_canonicalise(s->labels, &s->n_labels, &a->db->options.label_limits, &err) != OK) {
+    a->sets[i].n = 0;
+    if (a->refs[i] == HEAD_NO_SERIES
+        && labels_canonicalise(s->labels, &s->n_labels, &a->db->options.label_limits, &err) != OK) {
         size_t lost = s->n_samples + s->n_unsupported;
 
         reject(a, DB_REJECT_LABELS, lost ? lost : 1);
@@ -368,6 +372,9 @@ static enum errc append_samples(struct append *a, struct err *err)
     if (!a->sets || !a->refs)
         return err_set(err, ERR_NOMEM, 0, "no memory for a request of %zu series",
                        a->batch->n_series);
+    for (size_t i = 0; i < a->batch->n_series; i++)
+        a->sets[i] = (struct labels){ a->batch->series[i].labels, a->batch->series[i].n_labels };
+    head_recognise(a->db->head, a->sets, a->batch->n_series, a->refs);
     for (size_t i = 0; i < a->batch->n_series; i++) {
         check_series(a, i);
         any |= a->sets[i].n > 0;
@@ -431,6 +438,7 @@ static bool replay_define(void *ctx, uint32_t ref, struct bytes encoded)
     arena_reset(p->arena);
     switch (labels_decode(encoded, p->arena, &ls, NULL)) {
     case OK:
+        p->refs[ref] = HEAD_NO_SERIES;
         return head_resolve(db->head, &ls, 1, true, &p->refs[ref], NULL) == OK;
     case ERR_CORRUPT:
         return true; /* its samples count as unknown */

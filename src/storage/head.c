@@ -28,6 +28,7 @@ struct run {
 struct series_record {
     struct run open, frozen; /* guarded by the shard's lock */
     _Atomic uint64_t defined_in;
+    _Atomic uint32_t followed_by; /* a guess: what came next when this one was last sent */
 };
 
 struct shard {
@@ -128,6 +129,45 @@ static enum errc create(struct head *h, struct labels ls, uint64_t hash, uint32_
     return OK;
 }
 
+/* By hash, under index_lock; key is scratch. */
+static uint32_t find(const struct head *h, struct labels ls, struct buf *key)
+{
+    buf_clear(key);
+    labels_encode(key, ls);
+    return head_index_find(h->index, ls, hash64(key->ptr, key->len));
+}
+
+static uint32_t recognise(const struct head *h, struct labels ls, uint32_t before, struct buf *key)
+{
+    _Atomic uint32_t *guess;
+    uint32_t ref;
+
+    if (before == HEAD_NO_SERIES)
+        return find(h, ls, key);
+    guess = &record(h, before)->followed_by;
+    ref = atomic_load_explicit(guess, memory_order_relaxed);
+    if (!head_index_is(h->index, ref, ls)) {
+        ref = find(h, ls, key);
+        if (ref != HEAD_NO_SERIES)
+            atomic_store_explicit(guess, ref, memory_order_relaxed);
+    }
+    return ref;
+}
+
+void head_recognise(struct head *h, const struct labels *sets, size_t n, uint32_t *refs)
+{
+    struct buf key = {
+        0
+    }; /* should it fail, series are not recognised, and head_resolve() says so */
+    uint32_t before = HEAD_NO_SERIES;
+
+    pthread_rwlock_rdlock(&h->index_lock);
+    for (size_t i = 0; i < n; i++)
+        before = refs[i] = recognise(h, sets[i], before, &key);
+    pthread_rwlock_unlock(&h->index_lock);
+    buf_free(&key);
+}
+
 enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, bool may_create,
                        uint32_t *refs, struct err *err)
 {
@@ -137,12 +177,9 @@ enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, bool
 
     pthread_rwlock_rdlock(&h->index_lock);
     for (size_t i = 0; i < n; i++) {
-        refs[i] = HEAD_NO_SERIES;
-        if (sets[i].n == 0)
+        if (sets[i].n == 0 || refs[i] != HEAD_NO_SERIES)
             continue;
-        buf_clear(&key);
-        labels_encode(&key, sets[i]);
-        refs[i] = head_index_find(h->index, sets[i], hash64(key.ptr, key.len));
+        refs[i] = find(h, sets[i], &key);
         unknown += refs[i] == HEAD_NO_SERIES;
     }
     pthread_rwlock_unlock(&h->index_lock);

@@ -36,8 +36,13 @@ void head_free(struct head *h); /* NULL is fine */
 
 #define HEAD_NO_SERIES UINT32_MAX
 
-/* Fills refs[i] for the n canonical label sets; one of zero labels is skipped (HEAD_NO_SERIES).
- * Unknown series are created, or are HEAD_NO_SERIES too when may_create is false. ERR_NOMEM,
+/* Fills refs[i] for those of the n label sets, as a sender wrote them, that are canonical and known;
+ * HEAD_NO_SERIES for all others. Series that come in the order of last time cost one comparison of
+ * labels each, since a series remembers which one followed it. */
+void head_recognise(struct head *h, const struct labels *sets, size_t n, uint32_t *refs);
+
+/* Fills refs[i] for the n canonical label sets where it is HEAD_NO_SERIES on entry and the set has
+ * labels. Unknown series are created, or stay HEAD_NO_SERIES when may_create is false. ERR_NOMEM,
  * ERR_LIMIT (2^32 - 2 series). */
 MUST_USE enum errc head_resolve(struct head *h, const struct labels *sets, size_t n,
                                 bool may_create, uint32_t *refs, struct err *err);

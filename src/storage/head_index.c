@@ -89,6 +89,11 @@ static bool labels_are(const void *ctx, uint32_t id, const void *key)
     return true;
 }
 
+bool head_index_is(const struct head_index *x, uint32_t ref, struct labels ls)
+{
+    return labels_are(x, ref, &ls);
+}
+
 static uint64_t entry_hash(const void *ctx, uint32_t id)
 {
     return ((const struct head_index *)ctx)->entries[id].hash;

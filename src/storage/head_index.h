@@ -24,6 +24,9 @@ void head_index_free(struct head_index *x); /* NULL is fine */
 /* The ref of a canonical label set whose labels_hash() is hash, or HEAD_NO_SERIES. */
 uint32_t head_index_find(const struct head_index *x, struct labels ls, uint64_t hash);
 
+/* Whether ref is the series of a label set, which need not be canonical (and then is not). */
+bool head_index_is(const struct head_index *x, uint32_t ref, struct labels ls);
+
 /* Adds a new one; refs come in order from 0. False when out of memory: nothing visible has changed.
  */
 MUST_USE bool head_index_add(struct head_index *x, struct labels ls, uint64_t hash, uint32_t ref);
