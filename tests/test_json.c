@@ -123,13 +123,38 @@ static void values_are_strings(void **state)
     buf_free(&b);
 }
 
+static void times_are_rfc_3339(void **state)
+{
+    static const struct {
+        int64_t t_ms;
+        const char *text;
+    } cases[] = {
+        { 0, "\"1970-01-01T00:00:00.000Z\"" },
+        { 1, "\"1970-01-01T00:00:00.001Z\"" },
+        { 1435781451781, "\"2015-07-01T20:10:51.781Z\"" },
+        { 951782400050, "\"2000-02-29T00:00:00.050Z\"" },
+        { 253402300799999, "\"9999-12-31T23:59:59.999Z\"" },
+        { 253402300800000, "\"9999-12-31T23:59:59.999Z\"" },
+        { INT64_MAX, "\"9999-12-31T23:59:59.999Z\"" },
+        { -1, "\"1970-01-01T00:00:00.000Z\"" },
+        { INT64_MIN, "\"1970-01-01T00:00:00.000Z\"" },
+    };
+    struct buf b = { 0 };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        json_rfc3339(&b, cases[i].t_ms);
+        assert_text(&b, cases[i].text);
+    }
+    buf_free(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(strings_are_escaped),
-        cmocka_unit_test(labels_are_an_object),
-        cmocka_unit_test(times_are_seconds),
-        cmocka_unit_test(values_are_strings),
+        cmocka_unit_test(strings_are_escaped), cmocka_unit_test(labels_are_an_object),
+        cmocka_unit_test(times_are_seconds),   cmocka_unit_test(values_are_strings),
+        cmocka_unit_test(times_are_rfc_3339),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,7 @@
 #include "base/json.h"
 
+#include <time.h>
+
 #include "base/number.h"
 
 #include "base/banned.h"
@@ -131,4 +133,17 @@ void json_value(struct buf *b, double v)
 void json_scalar(struct buf *b, double v)
 {
     add_number(b, v, NUMBER_PLAIN);
+}
+
+void json_rfc3339(struct buf *b, int64_t t_ms)
+{
+    static const int64_t last_ms = 253402300799999; /* of the year 9999 */
+    int64_t in_range_ms = t_ms < 0 ? 0 : t_ms > last_ms ? last_ms : t_ms;
+    time_t seconds = in_range_ms / 1000;
+    struct tm tm;
+    char text[32];
+
+    gmtime_r(&seconds, &tm);
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    buf_printf(b, "\"%s.%03dZ\"", text, (int)(in_range_ms % 1000));
 }

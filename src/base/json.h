@@ -26,3 +26,7 @@ void json_value(struct buf *b, double v);
 
 /* A scalar's value: in quotes and never with an exponent. */
 void json_scalar(struct buf *b, double v);
+
+/* "2026-11-21T09:30:00.123Z" in quotes (RFC 3339). Times outside of the years 1970 to 9999, which
+ * RFC 3339 and its readers do not share, become the nearest one inside. */
+void json_rfc3339(struct buf *b, int64_t t_ms);
