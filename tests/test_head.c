@@ -219,6 +219,51 @@ static void frozen_series_come_sorted_by_labels(void **state)
     head_free(h);
 }
 
+/* More series than one round of shards, and more samples of one than are added under one lock. */
+static void an_appender_reaches_every_shard_and_freezing_too(void **state)
+{
+    enum { N_SERIES = 4500, N_SAMPLES = 1000 };
+    struct head *h = head_new();
+    struct head_appender a = { .head = h };
+    uint32_t *refs;
+    struct column c = { 0 };
+    struct head_stats stats;
+    bool overlaps = false;
+    size_t n;
+
+    (void)state;
+    for (int i = 0; i < N_SERIES; i++) {
+        char name[16];
+
+        snprintf(name, sizeof name, "i%d", i);
+        assert_int_equal(resolve(h, name), i);
+    }
+    for (uint32_t i = 0; i < N_SERIES; i++)
+        assert_int_equal(head_appender_add(&a, i, (struct sample){ 1, i }), APPEND_STORED);
+    for (int i = 2; i <= N_SAMPLES; i++)
+        assert_int_equal(head_appender_add(&a, 77, (struct sample){ i, 7 }), APPEND_STORED);
+    head_appender_done(&a);
+    head_freeze(h, 5);
+    for (uint32_t i = 0; i < N_SERIES; i++) {
+        c.n = 0;
+        assert_int_equal(head_read(h, i, 0, 1, 5, &c, &overlaps), OK);
+        assert_int_equal(c.n, 0);
+        assert_int_equal(head_read(h, i, 0, 1, 4, &c, &overlaps), OK);
+        assert_true(c.n == 1 && c.v[0] == i);
+    }
+    assert_int_equal(head_settle_frozen(h, &refs, &n), OK);
+    assert_int_equal(n, N_SERIES);
+    head_drop_frozen(h);
+    free(refs);
+    assert_int_equal(head_settle_frozen(h, &refs, &n), OK);
+    assert_int_equal(n, 0);
+    head_stats(h, &stats);
+    assert_true(stats.samples == 0 && stats.bytes == 0);
+    free(refs);
+    column_free(&c);
+    head_free(h);
+}
+
 static void the_index_knows_each_pair(void **state)
 {
     struct head *h = head_new();
@@ -254,6 +299,7 @@ int main(void)
         cmocka_unit_test(freezing_keeps_every_sample_readable_once),
         cmocka_unit_test(frozen_samples_are_settled_with_the_first_of_equal_times),
         cmocka_unit_test(frozen_series_come_sorted_by_labels),
+        cmocka_unit_test(an_appender_reaches_every_shard_and_freezing_too),
         cmocka_unit_test(the_index_knows_each_pair),
     };
 

@@ -236,6 +236,7 @@ static enum errc commit(struct append *a, struct err *err)
 struct apply {
     struct db *db;
     struct append *append; /* NULL on replay */
+    struct head_appender head;
     uint64_t generation;
     int64_t newest_t_ms;
     uint64_t stored;
@@ -255,7 +256,7 @@ static bool apply_sample(void *ctx, uint32_t ref, struct sample s)
     struct apply *p = ctx;
     struct append *a = p->append;
 
-    switch (head_append(p->db->head, ref, s)) {
+    switch (head_appender_add(&p->head, ref, s)) {
     case APPEND_STORED:
         p->stored++;
         p->newest_t_ms = s.t_ms > p->newest_t_ms ? s.t_ms : p->newest_t_ms;
@@ -286,12 +287,15 @@ static void raise_newest(struct db *db, int64_t t_ms)
 void db_apply(void *ctx, uint64_t generation, struct bytes record, void *user)
 {
     struct db *db = ctx;
-    struct apply p = {
-        .db = db, .append = user, .generation = generation, .newest_t_ms = INT64_MIN
-    };
+    struct apply p = { .db = db,
+                       .append = user,
+                       .head = { .head = db->head },
+                       .generation = generation,
+                       .newest_t_ms = INT64_MIN };
     struct record_handler handler = { &p, apply_define, apply_sample };
     enum errc rc = record_read(record, &handler, NULL);
 
+    head_appender_done(&p.head);
     ASSERT(rc == OK); /* our own record, just encoded */
     p.append->n_stored = p.stored;
     raise_newest(db, p.newest_t_ms);

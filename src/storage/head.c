@@ -13,7 +13,9 @@
 #include "base/banned.h"
 
 enum {
-    SHARDS = 64,         /* sample locks; series ref % SHARDS */
+    SHARDS = 64,         /* sample locks, dealt out in stripes of consecutive refs, */
+    STRIPE = 64,         /* so that a request, whose refs mostly follow each other, takes few */
+    MAX_LOCKED = 256,    /* samples appended before a reader gets its turn */
     LATE_LOOKBACK = 32,  /* late samples compared with a new one to find repeats */
     BLOCK_SERIES = 4096, /* series records are allocated in blocks, so that they never move */
     MAX_BLOCKS = 1 << 20,
@@ -23,6 +25,7 @@ struct run {
     struct sample *samples; /* each newer than all before it */
     struct sample *late;    /* the others, in order of arrival; none once a frozen run is settled */
     uint32_t n, cap, n_late, cap_late;
+    int64_t newest_t_ms; /* of samples when n > 0; saves looking there, where no cache reaches */
 };
 
 struct series_record {
@@ -56,7 +59,18 @@ static struct series_record *record(const struct head *h, uint32_t ref)
 
 static struct shard *shard_of(struct head *h, uint32_t ref)
 {
-    return &h->shards[ref % SHARDS];
+    return &h->shards[ref / STRIPE % SHARDS];
+}
+
+/* The first ref of shard number i, and the one after ref in the same shard. */
+static uint64_t first_in_shard(uint32_t i)
+{
+    return (uint64_t)i * STRIPE;
+}
+
+static uint64_t next_in_shard(uint64_t ref)
+{
+    return (ref + 1) % STRIPE ? ref + 1 : ref + 1 + (SHARDS - 1) * STRIPE;
 }
 
 struct head *head_new(void)
@@ -314,13 +328,13 @@ static enum append_result insert(struct shard *shard, struct series_record *rec,
 {
     struct run *open = &rec->open;
     const struct run *frozen = &rec->frozen;
-    bool newest = open->n == 0 || s.t_ms > open->samples[open->n - 1].t_ms;
+    bool newest = open->n == 0 || s.t_ms > open->newest_t_ms;
     enum append_result known = APPEND_STORED;
     bool stored;
 
     if (!newest)
         known = look_up(open, s);
-    if (known == APPEND_STORED && frozen->n && s.t_ms <= frozen->samples[frozen->n - 1].t_ms)
+    if (known == APPEND_STORED && frozen->n && s.t_ms <= frozen->newest_t_ms)
         known = look_up(frozen, s);
     if (known != APPEND_STORED)
         return known;
@@ -328,20 +342,42 @@ static enum append_result insert(struct shard *shard, struct series_record *rec,
                     : push(&open->late, &open->n_late, &open->cap_late, s, &shard->bytes);
     if (!stored)
         return APPEND_NOMEM;
+    if (newest)
+        open->newest_t_ms = s.t_ms;
     shard->samples++;
     shard->min_t_ms = s.t_ms < shard->min_t_ms ? s.t_ms : shard->min_t_ms;
     shard->max_t_ms = s.t_ms > shard->max_t_ms ? s.t_ms : shard->max_t_ms;
     return APPEND_STORED;
 }
 
+/* A lock taken and released for each sample costs more than the sample: it waits for the store to
+ * memory that is in no cache. */
+enum append_result head_appender_add(struct head_appender *a, uint32_t ref, struct sample s)
+{
+    struct shard *shard = shard_of(a->head, ref);
+
+    if (shard != a->locked || ++a->n_locked > MAX_LOCKED) {
+        head_appender_done(a);
+        pthread_mutex_lock(&shard->lock);
+        a->locked = shard;
+        a->n_locked = 1;
+    }
+    return insert(shard, record(a->head, ref), s);
+}
+
+void head_appender_done(struct head_appender *a)
+{
+    if (a->locked)
+        pthread_mutex_unlock(&a->locked->lock);
+    a->locked = NULL;
+}
+
 enum append_result head_append(struct head *h, uint32_t ref, struct sample s)
 {
-    struct shard *shard = shard_of(h, ref);
-    enum append_result result;
+    struct head_appender a = { .head = h };
+    enum append_result result = head_appender_add(&a, ref, s);
 
-    pthread_mutex_lock(&shard->lock);
-    result = insert(shard, record(h, ref), s);
-    pthread_mutex_unlock(&shard->lock);
+    head_appender_done(&a);
     return result;
 }
 
@@ -349,12 +385,12 @@ void head_freeze(struct head *h, uint64_t generation)
 {
     uint32_t n = h->n_series;
 
-    for (uint32_t first = 0; first < SHARDS; first++) {
-        struct shard *s = &h->shards[first];
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        struct shard *s = &h->shards[i];
 
         pthread_mutex_lock(&s->lock);
-        for (uint32_t ref = first; ref < n; ref += SHARDS) {
-            struct series_record *r = record(h, ref);
+        for (uint64_t ref = first_in_shard(i); ref < n; ref = next_in_shard(ref)) {
+            struct series_record *r = record(h, (uint32_t)ref);
 
             ASSERT(!r->frozen.samples && !r->frozen.late);
             r->frozen = r->open;
@@ -376,12 +412,12 @@ void head_drop_frozen(struct head *h)
 {
     uint32_t n = h->n_series;
 
-    for (uint32_t first = 0; first < SHARDS; first++) {
-        struct shard *s = &h->shards[first];
+    for (uint32_t i = 0; i < SHARDS; i++) {
+        struct shard *s = &h->shards[i];
 
         pthread_mutex_lock(&s->lock);
-        for (uint32_t ref = first; ref < n; ref += SHARDS)
-            run_free(&record(h, ref)->frozen);
+        for (uint64_t ref = first_in_shard(i); ref < n; ref = next_in_shard(ref))
+            run_free(&record(h, (uint32_t)ref)->frozen);
         s->frozen_generation = s->frozen_samples = s->frozen_bytes = 0;
         s->frozen_min_t_ms = INT64_MAX;
         s->frozen_max_t_ms = INT64_MIN;
@@ -460,6 +496,7 @@ static bool settle(struct shard *shard, struct run *r)
         for (size_t i = 0; i < c.n; i++)
             settled.samples[i] = (struct sample){ c.t_ms[i], c.v[i] };
         settled.n = settled.cap = (uint32_t)c.n;
+        settled.newest_t_ms = c.t_ms[c.n - 1];
         pthread_mutex_lock(&shard->lock);
         *r = settled;
         shard->frozen_samples -= (size_t)old.n + old.n_late - settled.n;

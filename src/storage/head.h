@@ -11,7 +11,7 @@
  *
  * Threads: the index is guarded by one reader-writer lock, taken once per request; samples by one
  * mutex per shard of series. Samples are appended by one thread at a time (the log's committer), so
- * a reader waits for one append at most.
+ * a reader waits for a few hundred appends at most.
  */
 #pragma once
 
@@ -77,6 +77,19 @@ enum append_result {
 
 /* Adds one sample of a known series. One thread at a time. */
 enum append_result head_append(struct head *h, uint32_t ref, struct sample s);
+
+struct shard;
+
+/* The same for many: begin with { .head = h }, end with head_appender_done(). Between the calls it
+ * holds the lock of one shard, so the thread must call nothing else here meanwhile but
+ * head_set_defined_in(). */
+struct head_appender {
+    struct head *head;
+    struct shard *locked; /* private, as is n_locked */
+    uint32_t n_locked;    /* samples added since it was locked */
+};
+enum append_result head_appender_add(struct head_appender *a, uint32_t ref, struct sample s);
+void head_appender_done(struct head_appender *a);
 
 /* Moves all open runs aside, as those of a log generation. The frozen ones of before must have been
  * dropped. */
