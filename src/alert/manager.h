@@ -37,6 +37,7 @@ struct rule_manager_options {
     const struct clock *clock; /* NULL: clock_system */
     size_t n_threads;          /* groups evaluated at once; 4 by default */
     int64_t resend_delay_ms;   /* 1 min */
+    int64_t restore_grace_ms;  /* 2 min: see rule_manager_load() */
 };
 
 /* What a configuration sets, and a reload changes. */
@@ -58,7 +59,10 @@ void rule_manager_free(struct rule_manager *m);
 
 /* Takes over a set (also on error). A group that has not changed goes on; a changed one keeps the alert states of rules
  * with the same name and labels; states of rules that are gone are dropped, and their series marked stale. ERR_NOMEM:
- * the old set stays. */
+ * the old set stays.
+ *
+ * The first load reads back the states of alerts. Senders may need a while to reconnect: restored alerts that are in no
+ * result are neither resolved nor forgotten for restore_grace_ms. ERR_IO, ERR_CORRUPT when the states cannot be read. */
 MUST_USE enum errc rule_manager_load(struct rule_manager *m, struct rule_set *set,
                                      const struct rule_settings *settings, struct err *err);
 
