@@ -170,9 +170,8 @@ static uint32_t recognise(const struct head *h, struct labels ls, uint32_t befor
 
 void head_recognise(struct head *h, const struct labels *sets, size_t n, uint32_t *refs)
 {
-    struct buf key = {
-        0
-    }; /* should it fail, series are not recognised, and head_resolve() says so */
+    /* should it fail to grow, series are not recognised, and head_resolve() says so */
+    struct buf key = { 0 };
     uint32_t before = HEAD_NO_SERIES;
 
     pthread_rwlock_rdlock(&h->index_lock);
