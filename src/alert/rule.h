@@ -1,7 +1,8 @@
-/* rule.h -- rules and groups as a rules file defines them (Prometheus' format), and reading such files.
+/* rule.h -- rules and groups as a rules file defines them (Prometheus' format), and reading such
+ * files.
  *
- * A set of groups is immutable once loaded; it owns its memory. Every fault of a file is listed with file, line and
- * column, the place inside a PromQL expression or template included.
+ * A set of groups is immutable once loaded; it owns its memory. Every fault of a file is listed
+ * with file, line and column, the place inside a PromQL expression or template included.
  */
 #pragma once
 
@@ -23,9 +24,10 @@ struct rule {
     enum rule_kind kind;
     struct str name;   /* record or alert */
     struct str expr;   /* canonical text: what the API shows and what is evaluated */
-    struct node *tree; /* the checked expression, owned by the set */
+    struct node *tree; /* of expr, checked: a scalar or an instant vector; owned by the set */
     int64_t for_ms, keep_firing_for_ms;
-    struct labels labels; /* the group's merged under the rule's; templates of alerts unexpanded */
+    struct labels labels;      /* the group's merged under the rule's, sorted; templates of alerts
+                             unexpanded; an empty value removes a label */
     struct labels annotations; /* templates; sorted by name, an empty value is kept */
     uint32_t line, col;        /* of the rule in its file */
 };
@@ -42,15 +44,20 @@ struct rule_group {
 struct rule_set {
     struct arena *arena; /* owns all */
     struct rule_group *groups;
-    size_t n_groups;
+    size_t n_groups, cap_groups;
+    bool ignore_unknown; /* set it before reading: fields that are not known are no faults */
 };
 
-/* Reads one file's text and adds its groups to the set; duplicate rules and the like are warnings in d.
- * ERR_BAD_CONFIG when d has errors (the set must not be used then), ERR_NOMEM. */
+/* Reads one file's text and adds its groups to the set. ERR_BAD_CONFIG when it had errors (the set
+ * must only be freed then), ERR_NOMEM. */
 MUST_USE enum errc rules_read(struct str text, const char *file, struct rule_set *set,
                               struct diags *d);
 
-/* Reads files (paths as given, no globs). d names what is wrong, a file that cannot be read too. */
+/* Warns of what is legal but surely not meant: rules of one file with the same name and labels. */
+MUST_USE enum errc rules_lint(const struct rule_set *set, struct diags *d);
+
+/* Reads files (paths as given, no globs) and lints them. d names what is wrong, a file that cannot
+ * be read too. */
 MUST_USE enum errc rules_load(const char *const *paths, size_t n, struct rule_set **out,
                               struct diags *d);
 

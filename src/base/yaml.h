@@ -37,8 +37,9 @@ struct yaml_node {
 };
 
 /* Reads text. Faults go to d under the name file; *out is NULL when the document is empty or null.
- * ERR_BAD_CONFIG when there were errors, ERR_NOMEM. Everything is in the arena, a copy of text
- * too. */
+ * ERR_BAD_CONFIG when there were errors; *out is set then if repeated keys were the only ones, so
+ * that other faults can be looked for. ERR_NOMEM. Everything is in the arena, a copy of text too.
+ */
 MUST_USE enum errc yaml_read(struct str text, const char *file, struct arena *a,
                              struct yaml_node **out, struct diags *d);
 
