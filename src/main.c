@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "alert/check.h"
 #include "base/arena.h"
 #include "base/log.h"
 #include "http/api.h"
@@ -143,11 +144,15 @@ static int help(void)
 
 int main(int argc, char **argv)
 {
-    struct arena *arena = arena_new(0);
-    struct err err = err_in(arena);
+    struct arena *arena;
+    struct err err;
     struct options o;
     int status = EXIT_SUCCESS;
 
+    if (argc > 1 && strcmp(argv[1], "check") == 0)
+        return check_main(argc - 1, argv + 1);
+    arena = arena_new(0);
+    err = err_in(arena);
     if (options_parse(argc, argv, &o, &err)) {
         fprintf(stderr, "tidemark: %s\n", err_text(&err));
         status = EXIT_USAGE;

@@ -169,7 +169,8 @@ static enum errc take_command(const char *name, struct options *out, struct err 
     else if (strcmp(name, "version") == 0)
         out->command = COMMAND_VERSION;
     else
-        return err_set(err, ERR_BAD_CONFIG, 0, "unknown command \"%s\"; there is: serve", name);
+        return err_set(err, ERR_BAD_CONFIG, 0, "unknown command \"%s\"; there is: serve, check",
+                       name);
     return OK;
 }
 
@@ -220,7 +221,8 @@ enum errc options_parse(int argc, char **argv, struct options *out, struct err *
 void options_print_help(struct buf *b)
 {
     buf_text(b,
-             "usage: tidemark [serve] [flags]\n\n"
+             "usage: tidemark [serve] [flags]\n"
+             "       tidemark check rules|config [flags] FILE...\n\n"
              "A time-series database that takes Prometheus remote write and answers PromQL.\n\n");
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
         buf_printf(b, "  --%s %s\n        %s\n        Default: %s.\n", flags[i].name,

@@ -116,7 +116,7 @@ static void errors_name_flag_value_and_expectation(void **state)
         { { "--nonsense" }, "unknown flag --nonsense; tidemark --help lists them" },
         { { "-x" }, "unknown flag -x; tidemark --help lists them" },
         { { "serve", "--log.level" }, "--log.level needs a value" },
-        { { "sevre" }, "unknown command \"sevre\"; there is: serve" },
+        { { "sevre" }, "unknown command \"sevre\"; there is: serve, check" },
         { { "serve", "twice" }, "unexpected argument \"twice\"" },
     };
     struct arena *a = arena_new(0);

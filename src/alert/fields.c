@@ -128,3 +128,44 @@ int64_t field_integer(const struct fields *f, const struct yaml_node *map, const
                  STR_ARG(n->text));
     return 0;
 }
+
+static int by_name(const void *a, const void *b)
+{
+    const struct label *x = a, *y = b;
+
+    return str_cmp(x->name, y->name);
+}
+
+void fields_sort(struct label *items, size_t n)
+{
+    if (n > 0)
+        qsort(items, n, sizeof *items, by_name);
+}
+
+bool field_pairs(const struct fields *f, const struct yaml_node *map, const char *what,
+                 struct arena *a, struct labels *out)
+{
+    struct label *items = ARENA_NEW(a, struct label, map->n);
+    bool label = strcmp(what, "label") == 0;
+    size_t n = 0;
+
+    if (!items)
+        return false;
+    for (size_t i = 0; i < map->n; i++) {
+        struct str name = map->keys[i]->text, value = map->items[i]->text;
+
+        if (name.len == 0 || (label && str_equal(name, METRIC_NAME)))
+            fields_fault(f, map->keys[i], "invalid %s name: %.*s", what, STR_ARG(name));
+        if (!fields_is(f, map->items[i], YAML_SCALAR, what))
+            continue;
+        if (yaml_is_null(map->items[i]))
+            value = (struct str){ 0 };
+        items[n] = (struct label){ str_copy(a, name), str_copy(a, value) };
+        if (!items[n].name.ptr || !items[n].value.ptr)
+            return false;
+        n++;
+    }
+    fields_sort(items, n);
+    *out = (struct labels){ items, n };
+    return true;
+}

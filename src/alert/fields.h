@@ -13,7 +13,9 @@
 #include "base/bytes.h"
 #include "base/compiler.h"
 #include "base/yaml.h"
+#include "storage/labels.h"
 
+struct arena;
 struct diags;
 
 struct fields {
@@ -53,3 +55,11 @@ int64_t field_duration(const struct fields *f, const struct yaml_node *map, cons
 
 /* A whole number, 0 by default. */
 int64_t field_integer(const struct fields *f, const struct yaml_node *map, const char *name);
+
+/* The pairs of a mapping of scalars, sorted, copied into the arena; null is an empty value. what is
+ * "label" or "annotation": names that are none of these are faults. False when out of memory. */
+MUST_USE bool field_pairs(const struct fields *f, const struct yaml_node *map, const char *what,
+                          struct arena *a, struct labels *out);
+
+/* Sorts labels by name. */
+void fields_sort(struct label *items, size_t n);

@@ -64,44 +64,23 @@ static bool keep(struct reading *r, struct str s, struct str *out)
 
 /* ---- labels and annotations ---- */
 
-static int by_name(const void *a, const void *b)
-{
-    const struct label *x = a, *y = b;
-
-    return str_cmp(x->name, y->name);
-}
-
-/* The pairs of a mapping in the set's arena, sorted. what: "label" or "annotation". */
+/* The pairs of a mapping in the set's arena. what: "label" or "annotation". */
 static struct labels read_pairs(struct reading *r, const struct yaml_node *map, const char *what)
 {
-    struct label *items = map ? ARENA_NEW(r->set->arena, struct label, map->n) : NULL;
-    bool label = strcmp(what, "label") == 0;
-    size_t n = 0;
+    struct labels ls = { 0 };
 
-    if (!map)
-        return (struct labels){ 0 };
-    for (size_t i = 0; items && i < map->n && r->rc == OK; i++) {
-        struct str name = map->keys[i]->text, value = map->items[i]->text;
-
-        if (name.len == 0 || (label && str_equal(name, METRIC_NAME)))
-            fields_fault(&r->f, map->keys[i], "invalid %s name: %.*s", what, STR_ARG(name));
-        if (!fields_is(&r->f, map->items[i], YAML_SCALAR, what))
-            continue;
-        if (yaml_is_null(map->items[i]))
-            value = (struct str){ 0 };
-        if (keep(r, name, &items[n].name) && keep(r, value, &items[n].value))
-            n++;
-    }
-    if (!items)
+    if (map && !field_pairs(&r->f, map, what, r->set->arena, &ls))
         no_memory(r);
-    if (n > 0)
-        qsort(items, n, sizeof *items, by_name);
-    return (struct labels){ items, n };
+    return ls;
 }
 
 static bool has_name(struct labels ls, struct str name)
 {
-    return bsearch(&(struct label){ .name = name }, ls.items, ls.n, sizeof *ls.items, by_name);
+    for (size_t i = 0; i < ls.n; i++) {
+        if (str_equal(ls.items[i].name, name))
+            return true;
+    }
+    return false;
 }
 
 /* own, and what base has beside them. */
@@ -124,7 +103,7 @@ static struct labels merge_labels(struct reading *r, struct labels own, struct l
         if (!has_name(own, base.items[i].name))
             items[n++] = base.items[i];
     }
-    qsort(items, n, sizeof *items, by_name);
+    fields_sort(items, n);
     return (struct labels){ items, n };
 }
 

@@ -1,0 +1,43 @@
+/* config.h -- the file that --config.file names, in Prometheus' format.
+ *
+ *   global:          evaluation_interval, rule_query_offset, external_labels
+ *   rule_files:      paths and patterns, relative to the file
+ *   alerting:        alertmanagers with static_configs
+ *
+ * Keys of Prometheus that mean nothing here yet are warnings, other unknown ones errors. $NAME and
+ * ${NAME} in external labels are environment variables, $$ a dollar sign.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "alert/notifier.h"
+#include "base/bytes.h"
+#include "base/diag.h"
+#include "base/err.h"
+#include "storage/labels.h"
+
+struct arena;
+
+struct config {
+    struct arena *arena;            /* owns all */
+    int64_t evaluation_interval_ms; /* 1 min by default */
+    int64_t rule_query_offset_ms;   /* 0 by default */
+    struct labels external_labels;  /* canonical */
+    const char **rule_files;        /* those that were there; each once */
+    size_t n_rule_files;
+    struct alertmanager *alertmanagers;
+    size_t n_alertmanagers;
+};
+
+/* Reads a configuration file, and looks for the rule files that it names; those are not read. d
+ * names what is wrong, a file that cannot be read too. ERR_BAD_CONFIG when there were errors,
+ * ERR_NOMEM. */
+MUST_USE enum errc config_load(const char *path, struct config **out, struct diags *d);
+
+/* The same for a text. path: the file that it comes from, for faults and relative paths. */
+MUST_USE enum errc config_read(struct str text, const char *path, struct config **out,
+                               struct diags *d);
+
+void config_free(struct config *c); /* NULL is fine */
