@@ -30,6 +30,8 @@ static bool make_room(struct diags *d)
     return true;
 }
 
+static void add(struct diags *d, struct diag item, const char *fmt, va_list ap) PRINTF_LIKE(3, 0);
+
 /* item has place and kind; an error counts even when there is no room for its words. */
 static void add(struct diags *d, struct diag item, const char *fmt, va_list ap)
 {

@@ -134,27 +134,36 @@ static enum errc count_nodes(struct composer *c, size_t n, const yaml_mark_t *m)
     return ERR_BAD_CONFIG;
 }
 
+static bool is_anchor_character(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'
+           || c == '-';
+}
+
 /* Moves the place of a node, and the source, past &anchor and !tag and the white space and
  * comments behind them. */
 static void skip_properties(struct yaml_node *n, struct str *source)
 {
-    enum { NOTHING, PROPERTY, COMMENT } in = NOTHING;
+    enum { NOTHING, ANCHOR, TAG, COMMENT } in = NOTHING;
     size_t i = 0, width;
 
     for (; i < source->len; i += width) {
         char c = source->ptr[i];
+        bool line_end = c == '\n' || c == '\r';
 
-        if (c == ' ' || c == '\t' || c == '\r' || c == '\n')
-            in = in == COMMENT && c != '\n' ? COMMENT : NOTHING;
+        if (in == ANCHOR && !is_anchor_character(c))
+            in = NOTHING; /* `&a:b` is the text ":b" for libyaml */
+        if (c == ' ' || c == '\t' || line_end)
+            in = in == COMMENT && !line_end ? COMMENT : NOTHING;
         else if (in == NOTHING && c == '#')
             in = COMMENT;
         else if (in == NOTHING && (c == '&' || c == '!'))
-            in = PROPERTY;
+            in = c == '&' ? ANCHOR : TAG;
         else if (in == NOTHING)
             break;
         utf8_decode((struct str){ source->ptr + i, source->len - i }, &width);
-        n->line += c == '\n';
-        n->col = c == '\n' ? 1 : n->col + 1;
+        n->line += line_end && !(c == '\n' && i > 0 && source->ptr[i - 1] == '\r');
+        n->col = line_end ? 1 : n->col + 1;
     }
     *source = (struct str){ source->ptr + i, source->len - i };
 }
@@ -365,7 +374,6 @@ static enum errc merge(struct composer *c, struct yaml_node *map)
 /* Gives a collection its children, which wait from first on. */
 static enum errc take_children(struct composer *c, struct yaml_node *n, size_t first)
 {
-    struct yaml_node **children = c->pending + first;
     size_t count = c->n_pending - first, stride = n->kind == YAML_MAPPING ? 2 : 1;
 
     n->n = count / stride;
@@ -375,8 +383,8 @@ static enum errc take_children(struct composer *c, struct yaml_node *n, size_t f
         return ERR_NOMEM;
     for (size_t i = 0; i < n->n; i++) {
         if (stride == 2)
-            n->keys[i] = children[2 * i];
-        n->items[i] = children[stride * i + stride - 1];
+            n->keys[i] = c->pending[first + 2 * i];
+        n->items[i] = c->pending[first + stride * i + stride - 1];
     }
     c->n_pending = first;
     if (n->kind == YAML_SEQUENCE)
