@@ -170,7 +170,8 @@ static void faults_are_told_with_their_place(void **state)
           "f:1:4: yaml: unknown anchor 'x' referenced (or one that would contain itself)\n" },
         { "&a [*a]\n",
           "f:1:5: yaml: unknown anchor 'a' referenced (or one that would contain itself)\n" },
-        { "? [a]\n: b\n", "f:1:3: yaml: a mapping's key must be a scalar\n" },
+        { "? [a]\n: b\n", "f:1:3: yaml: a mapping's key must be a scalar; a text that begins with "
+                          "{ or [ must be in quotes\n" },
         { "<<: x\n", "f:1:1: map merge requires a mapping or a list of mappings as the value\n" },
         { "<<: [x]\n", "f:1:1: map merge requires a mapping or a list of mappings as the value\n" },
     };

@@ -412,7 +412,9 @@ static enum errc compose_children(struct composer *c, unsigned depth, struct anc
         end = e.type == YAML_MAPPING_END_EVENT || e.type == YAML_SEQUENCE_END_EVENT;
         rc = end ? take_children(c, out->node, first) : compose(c, &e, depth + 1, &child);
         if (!end && rc == OK && key && child.node->kind != YAML_SCALAR) {
-            fault_at(c, &e.start_mark, "yaml: a mapping's key must be a scalar");
+            fault_at(c, &e.start_mark,
+                     "yaml: a mapping's key must be a scalar; a text that begins with { or [ "
+                     "must be in quotes");
             rc = ERR_BAD_CONFIG;
         }
         yaml_event_delete(&e);
