@@ -22,9 +22,9 @@ const struct route api_routes[] = {
     { "/api/v1/series", READ, HTTP_QUERY, API_MAX_FORM, api_series, JSON_DB },
     { "/api/v1/metadata", READ, HTTP_QUERY, API_MAX_FORM, api_metadata, JSON_DB },
     { "/api/v1/write", HTTP_POST, HTTP_WRITE, API_MAX_WRITE, api_write, API_NEEDS_DB },
-    { "/api/v1/rules", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
-    { "/api/v1/alerts", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
-    { "/api/v1/alertmanagers", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
+    { "/api/v1/rules", READ, HTTP_CHEAP, API_MAX_FORM, api_rules, JSON },
+    { "/api/v1/alerts", READ, HTTP_CHEAP, API_MAX_FORM, api_alerts, JSON },
+    { "/api/v1/alertmanagers", READ, HTTP_CHEAP, API_MAX_FORM, api_alertmanagers, JSON },
     { "/api/v1/targets", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
     { "/api/v1/targets/metadata", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
     { "/api/v1/scrape_pools", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
@@ -34,6 +34,7 @@ const struct route api_routes[] = {
     { "/api/v1/status/flags", READ, HTTP_CHEAP, API_MAX_FORM, api_flags, JSON },
     { "/-/healthy", HTTP_GET, HTTP_CHEAP, 0, api_healthy, 0 },
     { "/-/ready", HTTP_GET, HTTP_CHEAP, 0, api_ready, 0 },
+    { "/-/reload", HTTP_POST | HTTP_PUT, HTTP_CHEAP, API_MAX_FORM, api_reload, 0 },
     { "/metrics", HTTP_GET, HTTP_CHEAP, 0, api_metrics, 0 },
     { "/", HTTP_GET, HTTP_CHEAP, 0, api_home, 0 },
 };
@@ -228,4 +229,10 @@ const struct http_service *api_service(const struct api *api)
 void api_set_db(struct api *api, struct db *db)
 {
     atomic_store(&api->db, db);
+}
+
+void api_set_rules(struct api *api, struct rule_manager *rules, struct notifier *notifier)
+{
+    atomic_store(&api->notifier, notifier);
+    atomic_store(&api->rules, rules);
 }

@@ -3,10 +3,11 @@
  * The API is there before the store: until api_set_db() is called every endpoint that needs it
  * answers 503, so that a probe sees a server that is starting instead of none.
  *
- * Threads: api_set_db() from any thread, once; the rest from the thread that made it.
+ * Threads: api_set_db() and api_set_rules() from any thread, once; the rest from the thread that made it.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +17,8 @@
 
 struct api;
 struct db;
+struct notifier;
+struct rule_manager;
 
 /* A name and its value as text: the flags shown by /api/v1/status/flags. */
 struct api_flag {
@@ -30,6 +33,10 @@ struct api_options {
     int64_t retention_ms;         /* shown only */
     const struct api_flag *flags; /* borrowed; shown only */
     size_t n_flags;
+    bool enable_lifecycle; /* POST /-/reload is allowed */
+    /* What it does: any thread; the text of err is the answer when it fails. NULL: nothing. */
+    enum errc (*reload)(void *ctx, struct err *err);
+    void *reload_ctx;
     const struct clock *clock; /* NULL: clock_system */
 };
 
@@ -44,3 +51,7 @@ const struct http_service *api_service(const struct api *api);
 
 /* From now on the store is there. It must outlive the server. */
 void api_set_db(struct api *api, struct db *db);
+
+/* From now on there are rules, and maybe somebody who is told about alerts (NULL: nobody). Both must outlive the server.
+ * Without rules, the endpoints that list them answer that there are none. */
+void api_set_rules(struct api *api, struct rule_manager *rules, struct notifier *notifier);

@@ -9,11 +9,8 @@
 #include "base/number.h"
 #include "http/api_private.h"
 #include "http/params.h"
-#include "query/parse.h"
 
 #include "base/banned.h"
-
-enum { MAX_SELECTORS = 1000 };
 
 /* ---- a listing ---- */
 
@@ -85,74 +82,11 @@ static void cut_at(struct listing *l, uint64_t limit)
 
 /* ---- parameters ---- */
 
-struct selector {
-    struct matcher *matchers;
-    size_t n;
-};
-
 struct meta_params {
     int64_t min_t_ms, max_t_ms;
     uint64_t limit;
-    struct selector *selectors;
-    size_t n_selectors;
+    struct api_selectors selectors;
 };
-
-static void meta_free(struct meta_params *p)
-{
-    for (size_t i = 0; i < p->n_selectors; i++)
-        for (size_t k = 0; k < p->selectors[i].n; k++)
-            matcher_free(&p->selectors[i].matchers[k]);
-}
-
-/* The position of a syntax error helps; a selector that selects everything has none. */
-static void selector_error(const struct http_request *rq, struct http_response *rs, struct str text,
-                           enum errc rc, const struct err *err)
-{
-    struct buf b = { 0 };
-
-    if (rc != ERR_BAD_QUERY) {
-        api_error(rs, rc, err_text(err));
-        return;
-    }
-    if (str_starts_with(str_from(err_text(err)), STR("match[]")))
-        buf_text(&b, err_text(err));
-    else
-        parse_error_print(&b, text, err);
-    buf_u8(&b, 0);
-    api_bad_param(rq, rs, "match[]", b.failed ? err_text(err) : (const char *)b.ptr);
-    buf_free(&b);
-}
-
-static bool read_selectors(const struct http_request *rq, struct http_response *rs,
-                           struct meta_params *p)
-{
-    struct err err = err_in(rq->arena);
-
-    p->selectors = ARENA_NEW(rq->arena, struct selector, MAX_SELECTORS);
-    if (!p->selectors) {
-        api_error(rs, ERR_LIMIT, "request too large");
-        return false;
-    }
-    for (size_t i = 0; i < rq->params.n; i++) {
-        struct str text = rq->params.items[i].value;
-        struct selector *s = &p->selectors[p->n_selectors];
-        enum errc rc;
-
-        if (!str_is(rq->params.items[i].name, "match[]"))
-            continue;
-        if (p->n_selectors == MAX_SELECTORS) {
-            api_error(rs, ERR_BAD_DATA, "more than 1000 match[] parameters");
-            return false;
-        }
-        rc = parse_selector(text, rq->arena, &s->matchers, &s->n, &err);
-        if (rc) {
-            selector_error(rq, rs, text, rc, &err);
-            return false;
-        }
-        p->n_selectors++;
-    }
-    return true;
-}
 
 /* False: rs has the error, and there is nothing to free. */
 static bool read_meta(const struct http_request *rq, struct http_response *rs,
@@ -161,10 +95,7 @@ static bool read_meta(const struct http_request *rq, struct http_response *rs,
     if (!api_limit(rq, rs, &p->limit) || !api_time(rq, rs, "start", TIME_MIN_MS, &p->min_t_ms)
         || !api_time(rq, rs, "end", TIME_MAX_MS, &p->max_t_ms))
         return false;
-    if (read_selectors(rq, rs, p))
-        return true;
-    meta_free(p);
-    return false;
+    return api_selectors_read(rq, rs, &p->selectors);
 }
 
 /* ---- names and values ---- */
@@ -181,8 +112,9 @@ static int compare_texts(const void *a, const void *b)
 }
 
 /* What one selector (NULL: none) finds: names, or the values of label. */
-static enum errc find_texts(struct db_view *v, const struct str *label, const struct selector *s,
-                            struct arena *a, struct str_list *out, struct err *err)
+static enum errc find_texts(struct db_view *v, const struct str *label,
+                            const struct api_selector *s, struct arena *a, struct str_list *out,
+                            struct err *err)
 {
     const struct matcher *matchers = s ? s->matchers : NULL;
     size_t n = s ? s->n : 0;
@@ -224,10 +156,11 @@ static enum errc collect_texts(struct db *db, const struct str *label, const str
     struct str_list all = { 0 };
     enum errc rc = db_view_open(db, p->min_t_ms, p->max_t_ms, &v, err);
 
-    for (size_t i = 0; !rc && i < (p->n_selectors ? p->n_selectors : 1); i++) {
+    for (size_t i = 0; !rc && i < (p->selectors.n ? p->selectors.n : 1); i++) {
         struct str_list found = { 0 };
 
-        rc = find_texts(v, label, p->n_selectors ? &p->selectors[i] : NULL, l->arena, &found, err);
+        rc = find_texts(v, label, p->selectors.n ? &p->selectors.items[i] : NULL, l->arena, &found,
+                        err);
         if (!rc)
             rc = merge_texts(&all, found, l->arena, err);
     }
@@ -258,7 +191,7 @@ static void list_texts(struct api *api, const struct http_request *rq, struct ht
         cut_at(l, p.limit);
         respond(rs, l, "[]");
     }
-    meta_free(&p);
+    api_selectors_free(&p.selectors);
 }
 
 void api_labels(void *ctx, const struct http_request *rq, struct http_response *rs)
@@ -325,8 +258,8 @@ static enum errc collect_series(struct db *db, const struct meta_params *p, stru
     size_t n = 0, unique = 0;
     enum errc rc = db_view_open(db, p->min_t_ms, p->max_t_ms, &v, err);
 
-    for (size_t i = 0; !rc && i < p->n_selectors; i++) {
-        const struct selector *s = &p->selectors[i];
+    for (size_t i = 0; !rc && i < p->selectors.n; i++) {
+        const struct api_selector *s = &p->selectors.items[i];
         struct series_list found = { 0 };
 
         rc = db_select(v, s->matchers, s->n, p->min_t_ms, p->max_t_ms, l->arena, &found, err);
@@ -334,7 +267,7 @@ static enum errc collect_series(struct db *db, const struct meta_params *p, stru
             rc = add_series(&all, &n, &found, l->arena, err);
     }
     db_view_close(v);
-    if (p->n_selectors > 1 && n)
+    if (p->selectors.n > 1 && n)
         qsort(all, n, sizeof *all, compare_labels);
     for (size_t i = 0; i < n; i++)
         if (unique == 0 || !labels_equal(all[unique - 1], all[i]))
@@ -354,7 +287,7 @@ void api_series(void *ctx, const struct http_request *rq, struct http_response *
 
     if (!read_meta(rq, rs, &p))
         return;
-    if (p.n_selectors == 0) {
+    if (p.selectors.n == 0) {
         api_error(rs, ERR_BAD_DATA, "no match[] parameter provided");
         return;
     }
@@ -369,7 +302,7 @@ void api_series(void *ctx, const struct http_request *rq, struct http_response *
         cut_at(l, p.limit);
         respond(rs, l, "[]");
     }
-    meta_free(&p);
+    api_selectors_free(&p.selectors);
 }
 
 /* ---- metadata ---- */

@@ -39,23 +39,23 @@ void api_count(void *ctx, const struct route *route, unsigned status, int64_t to
 
 /* ---- writing ---- */
 
-static void family(struct buf *b, const char *name, const char *type, const char *help)
+void metric_family(struct buf *b, const char *name, const char *type, const char *help)
 {
     buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void number(struct buf *b, double v)
+void metric_value(struct buf *b, double v)
 {
     buf_u8(b, ' ');
     number_print(b, v, NUMBER_G);
     buf_u8(b, '\n');
 }
 
-static void single(struct buf *b, const char *name, const char *type, const char *help, double v)
+void metric_single(struct buf *b, const char *name, const char *type, const char *help, double v)
 {
-    family(b, name, type, help);
+    metric_family(b, name, type, help);
     buf_text(b, name);
-    number(b, v);
+    metric_value(b, v);
 }
 
 /* A route as a label value: * becomes the name of what stands there. */
@@ -70,7 +70,7 @@ static const char *handler_name(size_t i)
 
 static void add_requests(struct buf *b, const struct api *api)
 {
-    family(b, "prometheus_http_requests_total", "counter", "HTTP requests answered.");
+    metric_family(b, "prometheus_http_requests_total", "counter", "HTTP requests answered.");
     for (size_t i = 0; i <= n_api_routes; i++) {
         for (size_t c = 0; c <= ARRAY_LEN(codes); c++) {
             uint64_t n = atomic_load(&api->stats[i].by_code[c]);
@@ -91,7 +91,7 @@ static void add_durations(struct buf *b, const struct api *api)
 {
     static const char name[] = "prometheus_http_request_duration_seconds";
 
-    family(b, name, "histogram", "Time from the request line to the start of the response.");
+    metric_family(b, name, "histogram", "Time from the request line to the start of the response.");
     for (size_t i = 0; i <= n_api_routes; i++) {
         const struct handler_stats *s = &api->stats[i];
         uint64_t n = 0;
@@ -110,7 +110,7 @@ static void add_durations(struct buf *b, const struct api *api)
                        handler_name(i), (int)len, le, n);
         }
         buf_printf(b, "%s_sum{handler=\"%s\"}", name, handler_name(i));
-        number(b, (double)atomic_load(&s->sum_us) / 1e6);
+        metric_value(b, (double)atomic_load(&s->sum_us) / 1e6);
         buf_printf(b, "%s_count{handler=\"%s\"} %" PRIu64 "\n", name, handler_name(i), n);
     }
 }
@@ -151,20 +151,21 @@ static void add_process(struct buf *b, const struct api *api)
     uint64_t n_files = 0;
 
     if (getrusage(RUSAGE_SELF, &used) == 0)
-        single(b, "process_cpu_seconds_total", "counter", "CPU time, user and system.",
-               seconds(used.ru_utime) + seconds(used.ru_stime));
+        metric_single(b, "process_cpu_seconds_total", "counter", "CPU time, user and system.",
+                      seconds(used.ru_utime) + seconds(used.ru_stime));
     if (read_memory(&virtual_pages, &resident_pages)) {
-        single(b, "process_virtual_memory_bytes", "gauge", "Address space.",
-               (double)virtual_pages * page);
-        single(b, "process_resident_memory_bytes", "gauge", "Memory in use, mapped files included.",
-               (double)resident_pages * page);
+        metric_single(b, "process_virtual_memory_bytes", "gauge", "Address space.",
+                      (double)virtual_pages * page);
+        metric_single(b, "process_resident_memory_bytes", "gauge",
+                      "Memory in use, mapped files included.", (double)resident_pages * page);
     }
     if (fs_each("/proc/self/fd", count_entry, &n_files, NULL) == OK)
-        single(b, "process_open_fds", "gauge", "Open files and sockets.", (double)n_files);
+        metric_single(b, "process_open_fds", "gauge", "Open files and sockets.", (double)n_files);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-        single(b, "process_max_fds", "gauge", "How many may be open.", (double)files.rlim_cur);
-    single(b, "process_start_time_seconds", "gauge", "Start, since the Unix epoch.",
-           (double)api->started_ms / 1000);
+        metric_single(b, "process_max_fds", "gauge", "How many may be open.",
+                      (double)files.rlim_cur);
+    metric_single(b, "process_start_time_seconds", "gauge", "Start, since the Unix epoch.",
+                  (double)api->started_ms / 1000);
 }
 
 /* ---- the store ---- */
@@ -207,21 +208,22 @@ static void add_store(struct buf *b, struct db *db)
         uint64_t v;
 
         memcpy(&v, (const char *)&s + db_rows[i].at, sizeof v);
-        single(b, db_rows[i].name, db_rows[i].type, db_rows[i].help, (double)v);
+        metric_single(b, db_rows[i].name, db_rows[i].type, db_rows[i].help, (double)v);
     }
-    family(b, "tidemark_samples_rejected_total", "counter", "Samples not stored, by reason.");
+    metric_family(b, "tidemark_samples_rejected_total", "counter",
+                  "Samples not stored, by reason.");
     for (int i = 0; i < DB_REJECT_COUNT; i++)
         buf_printf(b, "tidemark_samples_rejected_total{reason=\"%s\"} %" PRIu64 "\n",
                    db_reject_name((enum db_reject)i), s.samples_rejected[i]);
     if (s.min_t_ms <= s.max_t_ms) {
-        single(b, "prometheus_tsdb_lowest_timestamp_seconds", "gauge", "Oldest sample.",
-               (double)s.min_t_ms / 1000);
-        single(b, "tidemark_highest_timestamp_seconds", "gauge", "Newest sample.",
-               (double)s.max_t_ms / 1000);
+        metric_single(b, "prometheus_tsdb_lowest_timestamp_seconds", "gauge", "Oldest sample.",
+                      (double)s.min_t_ms / 1000);
+        metric_single(b, "tidemark_highest_timestamp_seconds", "gauge", "Newest sample.",
+                      (double)s.max_t_ms / 1000);
     }
-    single(b, "tidemark_write_failed", "gauge",
-           "1 when the log could not be written and writes are refused until a restart.",
-           s.write_failed);
+    metric_single(b, "tidemark_write_failed", "gauge",
+                  "1 when the log could not be written and writes are refused until a restart.",
+                  s.write_failed);
 }
 
 void api_metrics(void *ctx, const struct http_request *rq, struct http_response *rs)
@@ -232,12 +234,14 @@ void api_metrics(void *ctx, const struct http_request *rq, struct http_response 
 
     (void)rq;
     rs->content_type = "text/plain; version=0.0.4; charset=utf-8";
-    family(b, "tidemark_build_info", "gauge", "1, with the version of the program.");
+    metric_family(b, "tidemark_build_info", "gauge", "1, with the version of the program.");
     buf_printf(b, "tidemark_build_info{version=\"%s\"} 1\n", api->o.version);
-    single(b, "prometheus_ready", "gauge", "1 when all stored samples can be queried.", db != NULL);
+    metric_single(b, "prometheus_ready", "gauge", "1 when all stored samples can be queried.",
+                  db != NULL);
     add_process(b, api);
     add_requests(b, api);
     add_durations(b, api);
     if (db)
         add_store(b, db);
+    api_metrics_rules(b, api);
 }

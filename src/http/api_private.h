@@ -19,9 +19,10 @@ enum {
 };
 
 enum {
-    API_MAX_FORM = 4 << 20,        /* a query of 1 MiB may be three times as long when encoded */
-    API_MAX_WRITE = 16 << 20,      /* compressed */
-    API_MAX_META_BYTES = 512 << 20 /* memory of one listing of labels or series */
+    API_MAX_FORM = 4 << 20,         /* a query of 1 MiB may be three times as long when encoded */
+    API_MAX_WRITE = 16 << 20,       /* compressed */
+    API_MAX_META_BYTES = 512 << 20, /* memory of one listing of labels or series */
+    API_MAX_RULES_BYTES = 1 << 30   /* memory of a copy of all rules and alerts */
 };
 
 /* Status codes that are counted apart; others are counted under the last, "other". */
@@ -43,6 +44,8 @@ struct api {
     struct api_options o;
     struct http_service service;
     _Atomic(struct db *) db;
+    _Atomic(struct rule_manager *) rules;
+    _Atomic(struct notifier *) notifier;
     int64_t started_ms;
     struct handler_stats *stats; /* one for each route and, last, one for unknown paths */
     pthread_mutex_t lock;        /* guards scratch */
@@ -82,14 +85,37 @@ bool api_time(const struct http_request *rq, struct http_response *rs, const cha
               int64_t otherwise_ms, int64_t *t_ms);
 bool api_limit(const struct http_request *rq, struct http_response *rs, uint64_t *n);
 
+struct api_selector {
+    struct matcher *matchers;
+    size_t n;
+};
+struct api_selectors {
+    struct api_selector *items; /* in the request's arena */
+    size_t n;
+};
+/* All match[] parameters. False: rs has the error, and there is nothing to free (api_match.c). */
+bool api_selectors_read(const struct http_request *rq, struct http_response *rs,
+                        struct api_selectors *out);
+void api_selectors_free(struct api_selectors *s);
+
 /* ---- handlers ---- */
 
 http_handler api_query, api_query_range, api_format_query, api_query_exemplars; /* api_query.c */
 http_handler api_labels, api_label_values, api_series, api_metadata;            /* api_meta.c */
 http_handler api_constant, api_buildinfo, api_runtimeinfo, api_flags, api_healthy, api_ready,
-    api_home;             /* api_status.c */
-http_handler api_metrics; /* api_metrics.c */
-http_handler api_write;   /* api_write.c */
+    api_home;                                                      /* api_status.c */
+http_handler api_metrics;                                          /* api_metrics.c */
+http_handler api_rules, api_alerts, api_alertmanagers, api_reload; /* api_rules.c */
+http_handler api_write;                                            /* api_write.c */
+
+/* Metrics of rules and notifications (api_metrics_rules.c). */
+void api_metrics_rules(struct buf *b, const struct api *api);
+
+/* # HELP and # TYPE; a metric without labels (api_metrics.c). */
+void metric_family(struct buf *b, const char *name, const char *type, const char *help);
+void metric_single(struct buf *b, const char *name, const char *type, const char *help, double v);
+/* A blank, the value and the line's end. */
+void metric_value(struct buf *b, double v);
 
 /* Counts a request (api_metrics.c). */
 void api_count(void *ctx, const struct route *route, unsigned status, int64_t took_ns);

@@ -16,9 +16,6 @@
 static const struct {
     const char *path, *data;
 } constants[] = {
-    { "/api/v1/rules", "{\"groups\":[]}" },
-    { "/api/v1/alerts", "{\"alerts\":[]}" },
-    { "/api/v1/alertmanagers", "{\"activeAlertmanagers\":[],\"droppedAlertmanagers\":[]}" },
     { "/api/v1/targets",
       "{\"activeTargets\":[],\"droppedTargets\":[],\"droppedTargetCounts\":{}}" },
     { "/api/v1/targets/metadata", "[]" },
