@@ -33,6 +33,18 @@ def peer(package, program):
     return found
 
 
+def with_share(package, needed, command):
+    """The command, run where /usr/share has the package's files too, for a program that names one absolutely. A mount
+    namespace of its own does that without installing anything; the test is skipped where the kernel has none for us."""
+    share = ROOT / "build" / "peers" / package / "usr" / "share"
+    if os.path.exists(needed) or not share.exists():
+        return command
+    overlay = f"mount -t overlay -o lowerdir={share}:/usr/share overlay /usr/share"
+    if subprocess.run(["unshare", "-rm", "sh", "-c", overlay], capture_output=True).returncode != 0:
+        skip(f"{package} needs {needed}, and no mount namespace can be had")
+    return ["unshare", "-rm", "sh", "-c", overlay + ' && exec "$@"', "sh", *command]
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

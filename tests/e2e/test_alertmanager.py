@@ -69,10 +69,11 @@ def alertmanager(work, port, receiver):
         "route": {"receiver": "hook", "group_wait": "0s", "group_interval": "1s", "repeat_interval": "1h"},
         "receivers": [{"name": "hook", "webhook_configs": [{"url": f"http://127.0.0.1:{receiver.port}/"}]}],
     }))
-    return harness.Process("alertmanager", [
-        harness.peer("prometheus-alertmanager", "prometheus-alertmanager"), f"--config.file={config}",
-        f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=", f"--storage.path={work / 'alertmanager'}",
-    ], port)
+    command = [harness.peer("prometheus-alertmanager", "prometheus-alertmanager"), f"--config.file={config}",
+               f"--web.listen-address=127.0.0.1:{port}", "--cluster.listen-address=",
+               f"--storage.path={work / 'alertmanager'}"]
+    return harness.Process("alertmanager", harness.with_share(
+        "prometheus-alertmanager", "/usr/share/prometheus/alertmanager/default.tmpl", command), port)
 
 
 class Pusher(threading.Thread):
