@@ -101,7 +101,18 @@ class Server:
         self.connection = None
 
     def request(self, method, path, form=None):
-        """Status and body, over one connection that is kept."""
+        """Status and body, over one connection that is kept. All requests may be repeated, so one that finds the kept connection
+        closed is."""
+        kept = self.connection is not None
+        try:
+            return self.request_once(method, path, form)
+        except (http.client.RemoteDisconnected, ConnectionError):
+            self.disconnect()
+            if not kept:
+                raise
+            return self.request_once(method, path, form)
+
+    def request_once(self, method, path, form):
         if not self.connection:
             self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
             self.connection.connect()

@@ -219,6 +219,51 @@ static void frozen_series_come_sorted_by_labels(void **state)
     head_free(h);
 }
 
+static void a_read_includes_both_ends(void **state)
+{
+    static const struct {
+        int64_t min_t_ms, max_t_ms;
+        size_t n;
+    } cases[] = {
+        { INT64_MIN, INT64_MAX, 10 },
+        { 10, 100, 10 },
+        { 11, 99, 8 },
+        { 20, 20, 1 },
+        { 21, 29, 0 },
+        { 30, 20, 0 },
+        { 101, INT64_MAX, 0 },
+        { INT64_MIN, 9, 0 },
+        { 90, INT64_MAX, 2 },
+        { INT64_MIN, INT64_MIN, 0 },
+    };
+    struct head *h = head_new();
+    uint32_t ref = resolve(h, "a"), none = resolve(h, "b");
+    struct column c = { 0 };
+
+    (void)state;
+    for (int i = 1; i <= 10; i++)
+        assert_int_equal(head_append(h, ref, (struct sample){ i * 10, i }), APPEND_STORED);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        bool overlaps = false;
+
+        c.n = 0;
+        assert_int_equal(head_read(h, ref, cases[i].min_t_ms, cases[i].max_t_ms, 0, &c, &overlaps),
+                         OK);
+        assert_int_equal(c.n, cases[i].n);
+        for (size_t k = 0; k < c.n; k++)
+            assert_true(c.t_ms[k] == (int64_t)c.v[k] * 10 && c.t_ms[k] >= cases[i].min_t_ms);
+        assert_false(overlaps);
+        assert_int_equal(head_read(h, none, cases[i].min_t_ms, cases[i].max_t_ms, 0, &c, &overlaps),
+                         OK);
+        assert_int_equal(c.n, cases[i].n);
+        assert_int_equal(head_read(h, ref, cases[i].min_t_ms, cases[i].max_t_ms, 0, &c, &overlaps),
+                         OK);
+        assert_int_equal(overlaps, cases[i].n > 0); /* the same again is not after itself */
+    }
+    column_free(&c);
+    head_free(h);
+}
+
 /* More series than one round of shards, and more samples of one than are added under one lock. */
 static void an_appender_reaches_every_shard_and_freezing_too(void **state)
 {
@@ -299,6 +344,7 @@ int main(void)
         cmocka_unit_test(freezing_keeps_every_sample_readable_once),
         cmocka_unit_test(frozen_samples_are_settled_with_the_first_of_equal_times),
         cmocka_unit_test(frozen_series_come_sorted_by_labels),
+        cmocka_unit_test(a_read_includes_both_ends),
         cmocka_unit_test(an_appender_reaches_every_shard_and_freezing_too),
         cmocka_unit_test(the_index_knows_each_pair),
     };

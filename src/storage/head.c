@@ -431,13 +431,35 @@ static bool copy_out(struct column *out, struct sample s, bool *overlaps)
     return column_add(out, s.t_ms, s.v);
 }
 
+/* As many copy_out()s, of n > 0 samples that increase. */
+static bool copy_sorted(struct column *out, const struct sample *s, size_t n, bool *overlaps)
+{
+    int64_t *t_ms;
+    double *v;
+
+    if (!column_reserve(out, out->n + n))
+        return false;
+    if (out->n && s[0].t_ms <= out->t_ms[out->n - 1])
+        *overlaps = true;
+    t_ms = out->t_ms + out->n;
+    v = out->v + out->n;
+    for (size_t i = 0; i < n; i++) {
+        t_ms[i] = s[i].t_ms;
+        v[i] = s[i].v;
+    }
+    out->n += n;
+    return true;
+}
+
 static bool read_run(const struct run *r, int64_t min_t_ms, int64_t max_t_ms, struct column *out,
                      bool *overlaps)
 {
-    for (size_t i = lower_bound(r->samples, r->n, min_t_ms);
-         i < r->n && r->samples[i].t_ms <= max_t_ms; i++)
-        if (!copy_out(out, r->samples[i], overlaps))
-            return false;
+    size_t first = lower_bound(r->samples, r->n, min_t_ms), end = first;
+
+    if (max_t_ms >= min_t_ms)
+        end = max_t_ms == INT64_MAX ? r->n : lower_bound(r->samples, r->n, max_t_ms + 1);
+    if (end > first && !copy_sorted(out, r->samples + first, end - first, overlaps))
+        return false;
     for (size_t i = 0; i < r->n_late; i++)
         if (r->late[i].t_ms >= min_t_ms && r->late[i].t_ms <= max_t_ms
             && !copy_out(out, r->late[i], overlaps))
