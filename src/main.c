@@ -1,10 +1,12 @@
 /* main.c -- options, start, wait, stop: the only place that wires the parts together. */
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "alert/alerting.h"
 #include "alert/check.h"
 #include "base/arena.h"
 #include "base/log.h"
@@ -15,7 +17,17 @@
 
 #include "base/banned.h"
 
-enum { EXIT_USAGE = 2, STOP_GRACE_MS = 10000 };
+enum { EXIT_USAGE = 2, STOP_GRACE_MS = 10000, NOTIFY_GRACE_MS = 5000 };
+
+/* What runs. A reload may be asked for by a request before there are rules. */
+struct program {
+    const struct options *options;
+    struct api *api;
+    struct http_server *server;
+    struct listener listener;
+    struct db *db;
+    _Atomic(struct alerting *) alerting;
+};
 
 static enum errc start_http(const struct options *o, const struct api *api,
                             struct http_server **server, struct listener *listener, struct err *err)
@@ -46,6 +58,45 @@ static enum errc open_store(const struct options *o, struct db **db, struct err 
     return db_open(&d, db, err);
 }
 
+static enum errc start_alerting(struct program *p, struct err *err)
+{
+    const struct options *o = p->options;
+    struct alerting_options a = alerting_options_default(p->db);
+    struct alerting *alerting;
+    enum errc rc;
+
+    a.query.lookback_ms = o->lookback_ms;
+    a.query.timeout_ms = o->query_timeout_ms;
+    a.query.max_samples = (uint64_t)o->query_max_samples;
+    a.config_file = o->config_file;
+    a.rule_files = o->rule_files.items;
+    a.n_rule_files = o->rule_files.n;
+    a.alertmanager_urls = o->alertmanager_urls.items;
+    a.n_alertmanager_urls = o->alertmanager_urls.n;
+    a.external_url = str_from(o->external_url ? o->external_url : p->listener.url);
+    a.resend_delay_ms = o->resend_delay_ms;
+    rc = alerting_start(&a, &alerting, err);
+    if (rc)
+        return rc;
+    atomic_store(&p->alerting, alerting);
+    api_set_rules(p->api, alerting_rules(alerting), alerting_notifier(alerting));
+    return OK;
+}
+
+static enum errc reload(void *ctx, struct err *err)
+{
+    struct program *p = ctx;
+    struct alerting *alerting = atomic_load(&p->alerting);
+    enum errc rc;
+
+    if (!alerting)
+        return err_set(err, ERR_UNAVAILABLE, 0, "the server is starting");
+    rc = alerting_reload(alerting, err);
+    if (rc)
+        log_error("reload failed; everything goes on as before", "err=\"%s\"", err_text(err));
+    return rc;
+}
+
 /* Stop signals are taken by wait_for_stop() alone; every thread inherits that they are blocked. */
 static void block_signals(sigset_t *set)
 {
@@ -57,13 +108,22 @@ static void block_signals(sigset_t *set)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static void wait_for_stop(const sigset_t *set)
+static void reload_on_signal(struct program *p)
+{
+    struct arena *arena = arena_new(0);
+    struct err err = err_in(arena);
+
+    (void)!reload(p, &err); /* it has been logged */
+    arena_free(arena);
+}
+
+static void wait_for_stop(struct program *p, const sigset_t *set)
 {
     int got = 0;
 
     do {
         if (sigwait(set, &got) == 0 && got == SIGHUP)
-            log_info("there is no configuration to reload", "signal=SIGHUP");
+            reload_on_signal(p);
     } while (got != SIGTERM && got != SIGINT);
     log_info("stopping", "signal=%s", got == SIGTERM ? "SIGTERM" : "SIGINT");
     pthread_sigmask(SIG_UNBLOCK, set, NULL); /* a second one ends us at once */
@@ -75,42 +135,56 @@ static void complain(const struct err *err, const char *hint)
 }
 
 /* Listens before the store is open, so that who asks meanwhile is told to wait (503). */
-static int run(const struct options *o, const struct api_options *ao, struct err *err)
+static enum errc start(struct program *p, const struct api_options *ao, struct err *err)
 {
-    struct api *api = api_new(ao);
-    struct http_server *server = NULL;
-    struct listener listener;
-    struct db *db = NULL;
-    sigset_t signals;
-    enum errc rc;
-    int status = EXIT_FAILURE;
+    const struct options *o = p->options;
+    enum errc rc = start_http(o, p->api, &p->server, &p->listener, err);
 
-    if (!api) {
+    if (rc) {
+        complain(err, "another address can be chosen with --web.listen-address");
+        return rc;
+    }
+    log_info("starting", "version=%s path=\"%s\" url=%s", ao->version, o->data_dir,
+             p->listener.url);
+    rc = open_store(o, &p->db, err);
+    if (rc) {
+        complain(err, "another directory can be chosen with --storage.tsdb.path");
+        return rc;
+    }
+    api_set_db(p->api, p->db);
+    rc = start_alerting(p, err);
+    if (rc)
+        complain(err,
+                 "rules come from --rules and --config.file; tidemark check rules FILE checks");
+    return rc;
+}
+
+/* Rules end after the last request that could look at them, and before the store. */
+static int run(const struct options *o, struct api_options *ao, struct err *err)
+{
+    struct program p = { .options = o };
+    int status = EXIT_FAILURE;
+    sigset_t signals;
+
+    ao->reload = reload;
+    ao->reload_ctx = &p;
+    p.api = api_new(ao);
+    if (!p.api) {
         fprintf(stderr, "tidemark: out of memory\n");
         return EXIT_FAILURE;
     }
     block_signals(&signals);
-    rc = start_http(o, api, &server, &listener, err);
-    if (rc) {
-        complain(err, "another address can be chosen with --web.listen-address");
-        goto done;
+    if (start(&p, ao, err) == OK) {
+        log_info("ready", "url=%s", p.listener.url);
+        wait_for_stop(&p, &signals);
+        status = EXIT_SUCCESS;
     }
-    log_info("starting", "version=%s path=\"%s\" url=%s", ao->version, o->data_dir, listener.url);
-    rc = open_store(o, &db, err);
-    if (rc) {
-        complain(err, "another directory can be chosen with --storage.tsdb.path");
-        goto done;
-    }
-    api_set_db(api, db);
-    log_info("ready", "url=%s", listener.url);
-    wait_for_stop(&signals);
-    status = EXIT_SUCCESS;
-done:
-    http_server_stop(server, STOP_GRACE_MS);
-    db_close(db);
-    api_free(api);
+    http_server_stop(p.server, STOP_GRACE_MS);
+    alerting_stop(p.alerting, NOTIFY_GRACE_MS);
+    db_close(p.db);
+    api_free(p.api);
     if (status == EXIT_SUCCESS)
-        log_info("stopped", "url=%s", listener.url);
+        log_info("stopped", "url=%s", p.listener.url);
     return status;
 }
 
@@ -127,6 +201,7 @@ static int serve(const struct options *o, struct err *err)
     ao.query_max_samples = (uint64_t)o->query_max_samples;
     ao.lookback_ms = o->lookback_ms;
     ao.retention_ms = o->retention_ms;
+    ao.enable_lifecycle = o->enable_lifecycle;
     ao.flags = flags;
     ao.n_flags = o->n_flags;
     return run(o, &ao, err);

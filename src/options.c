@@ -6,13 +6,26 @@
 #include <unistd.h>
 
 #include "base/duration.h"
+#include "base/http_client.h"
 #include "base/number.h"
 #include "base/suggest.h"
 #include "http/listen.h"
 
 #include "base/banned.h"
 
-enum kind { ADDRESS, DIRECTORY, DURATION, SIZE, COUNT, LEVEL };
+enum kind {
+    ADDRESS,
+    DIRECTORY,
+    DURATION,
+    SIZE,
+    COUNT,
+    LEVEL,
+    FILE_PATH,
+    FILE_PATHS,
+    URL,
+    URLS,
+    SWITCH
+};
 
 /* What a value of each kind looks like, for --help and for errors. */
 static const struct {
@@ -24,12 +37,17 @@ static const struct {
     [SIZE] = { "SIZE", "a size such as 512MiB or 16GiB" },
     [COUNT] = { "N", "a whole number above 0" },
     [LEVEL] = { "LEVEL", "debug, info, warn or error" },
+    [FILE_PATH] = { "FILE", "a file" },
+    [FILE_PATHS] = { "FILE", "a file" },
+    [URL] = { "URL", "an http or https URL" },
+    [URLS] = { "URL", "an http or https URL" },
+    [SWITCH] = { "", "true or false" },
 };
 
 static const struct flag {
     const char *name;
     enum kind kind;
-    const char *value; /* the default; NULL: twice the number of processors */
+    const char *value; /* the default; NULL: none, or what help says */
     size_t at;         /* in struct options */
     const char *help;
 } flags[] = {
@@ -52,7 +70,19 @@ static const struct flag {
     { "query.lookback-delta", DURATION, "5m", offsetof(struct options, lookback_ms),
       "How far back a query looks for the newest sample of a series." },
     { "query.max-concurrency", COUNT, NULL, offsetof(struct options, query_max_concurrency),
-      "How many queries run at once; further ones wait." },
+      "How many queries run at once; further ones wait. Default: twice the number of processors." },
+    { "config.file", FILE_PATH, NULL, offsetof(struct options, config_file),
+      "A configuration in Prometheus' format: rule_files, alerting, external_labels." },
+    { "rules", FILE_PATHS, NULL, offsetof(struct options, rule_files),
+      "A file with rules in Prometheus' format. May be repeated." },
+    { "alertmanager", URLS, NULL, offsetof(struct options, alertmanager_urls),
+      "An Alertmanager to be told about alerts. May be repeated." },
+    { "rules.alert.resend-delay", DURATION, "1m", offsetof(struct options, resend_delay_ms),
+      "How long to wait before telling again about an alert that goes on." },
+    { "web.external-url", URL, NULL, offsetof(struct options, external_url),
+      "Where people reach this server, for links in alerts. Default: where it listens." },
+    { "web.enable-lifecycle", SWITCH, "false", offsetof(struct options, enable_lifecycle),
+      "Allow POST /-/reload, which reads rules and configuration again, as SIGHUP does." },
     { "log.level", LEVEL, "info", offsetof(struct options, log_level),
       "The least important messages to log." },
 };
@@ -84,6 +114,14 @@ static bool parse_size(struct str s, int64_t *bytes)
     return false;
 }
 
+static bool add_text(struct texts *texts, const char *value)
+{
+    if (texts->n == OPTIONS_MAX_TEXTS)
+        return false;
+    texts->items[texts->n++] = value;
+    return true;
+}
+
 static bool set_value(const struct flag *f, const char *value, struct options *o)
 {
     void *field = (char *)o + f->at;
@@ -105,6 +143,19 @@ static bool set_value(const struct flag *f, const char *value, struct options *o
         return number_parse_i64(text, number) && *number > 0;
     case LEVEL:
         return log_level_parse(text, field);
+    case FILE_PATH:
+        *(const char **)field = value;
+        return text.len > 0;
+    case FILE_PATHS:
+        return text.len > 0 && add_text(field, value);
+    case URL:
+        *(const char **)field = value;
+        return http_url_check(text, NULL) == OK;
+    case URLS:
+        return http_url_check(text, NULL) == OK && add_text(field, value);
+    case SWITCH:
+        *(bool *)field = str_is(text, "true");
+        return *(bool *)field || str_is(text, "false");
     }
     return false;
 }
@@ -152,6 +203,8 @@ static enum errc take_flag(int option, const char *value, struct options *out, s
 {
     const struct flag *f = &flags[option - FIRST_FLAG];
 
+    if (!value)
+        value = "true"; /* a switch without one */
     if (set_value(f, value, out)) {
         out->flags[f - flags].value = value;
         return OK;
@@ -177,7 +230,9 @@ static enum errc take_command(const char *name, struct options *out, struct err 
 static void fill_long_options(struct option *to)
 {
     for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-        *to++ = (struct option){ flags[i].name, required_argument, NULL, FIRST_FLAG + (int)i };
+        *to++ = (struct option){ flags[i].name,
+                                 flags[i].kind == SWITCH ? optional_argument : required_argument,
+                                 NULL, FIRST_FLAG + (int)i };
     *to++ = (struct option){ "help", no_argument, NULL, HELP };
     *to++ = (struct option){ "version", no_argument, NULL, VERSION };
     *to = (struct option){ 0 };
@@ -224,9 +279,13 @@ void options_print_help(struct buf *b)
              "usage: tidemark [serve] [flags]\n"
              "       tidemark check rules|config [flags] FILE...\n\n"
              "A time-series database that takes Prometheus remote write and answers PromQL.\n\n");
-    for (size_t i = 0; i < ARRAY_LEN(flags); i++)
-        buf_printf(b, "  --%s %s\n        %s\n        Default: %s.\n", flags[i].name,
-                   kinds[flags[i].kind].placeholder, flags[i].help,
-                   flags[i].value ? flags[i].value : "twice the number of processors");
+    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
+        const char *placeholder = kinds[flags[i].kind].placeholder;
+
+        buf_printf(b, "  --%s%s%s\n        %s\n", flags[i].name, *placeholder ? " " : "",
+                   placeholder, flags[i].help);
+        if (flags[i].value)
+            buf_printf(b, "        Default: %s.\n", flags[i].value);
+    }
     buf_text(b, "  --help\n  --version\n");
 }

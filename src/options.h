@@ -12,7 +12,13 @@
 
 enum command { COMMAND_SERVE, COMMAND_HELP, COMMAND_VERSION };
 
-enum { OPTIONS_MAX_FLAGS = 16 };
+enum { OPTIONS_MAX_FLAGS = 24, OPTIONS_MAX_TEXTS = 64 };
+
+/* The values of a flag that may be repeated. */
+struct texts {
+    const char *items[OPTIONS_MAX_TEXTS];
+    size_t n;
+};
 
 struct options {
     enum command command;
@@ -22,9 +28,13 @@ struct options {
     int64_t flush_interval_ms;
     int64_t head_bytes, map_bytes;
     int64_t query_timeout_ms, query_max_samples, lookback_ms, query_max_concurrency;
+    const char *config_file, *external_url; /* NULL: none */
+    struct texts rule_files, alertmanager_urls;
+    int64_t resend_delay_ms;
+    bool enable_lifecycle;
     enum log_level log_level;
 
-    /* Every flag with its value as text, for /api/v1/status/flags: n_flags of them. */
+    /* Every flag with its value (the last one of a repeated flag) as text, for /api/v1/status/flags: n_flags of them. */
     struct {
         const char *name, *value;
     } flags[OPTIONS_MAX_FLAGS];

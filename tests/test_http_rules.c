@@ -73,7 +73,6 @@ static void load_rules(struct fixture *f)
 
     assert_int_equal(rules_read(str_from(yaml), "rules.yml", set, &d), OK);
     assert_int_equal(rule_manager_load(f->rules, set, &settings, NULL), OK);
-    free(d.items);
     arena_free(a);
 }
 

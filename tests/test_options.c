@@ -65,6 +65,36 @@ static void values_are_taken_in_either_form(void **state)
     assert_string_equal(o.flags[2].value, "200y");
 }
 
+static void flags_of_rules_may_be_repeated(void **state)
+{
+    struct options o;
+
+    (void)state;
+    assert_int_equal(parse((const char *const[MAX_ARGS]){ 0 }, &o, NULL), OK);
+    assert_int_equal(o.rule_files.n + o.alertmanager_urls.n, 0);
+    assert_null(o.config_file);
+    assert_null(o.external_url);
+    assert_false(o.enable_lifecycle);
+    assert_int_equal(o.resend_delay_ms, 60000);
+    assert_int_equal(parse((const char *const[MAX_ARGS]){ "--rules=a.yml", "--rules=b.yml",
+                                                          "--alertmanager=http://am:9093",
+                                                          "--web.enable-lifecycle" },
+                           &o, NULL),
+                     OK);
+    assert_int_equal(o.rule_files.n, 2);
+    assert_string_equal(o.rule_files.items[1], "b.yml");
+    assert_int_equal(o.alertmanager_urls.n, 1);
+    assert_true(o.enable_lifecycle);
+    assert_int_equal(parse((const char *const[MAX_ARGS]){ "--web.enable-lifecycle=false",
+                                                          "--web.external-url=https://x/y/",
+                                                          "--config.file=c.yml" },
+                           &o, NULL),
+                     OK);
+    assert_false(o.enable_lifecycle);
+    assert_string_equal(o.external_url, "https://x/y/");
+    assert_string_equal(o.config_file, "c.yml");
+}
+
 static void commands_are_recognised(void **state)
 {
     static const struct {
@@ -108,6 +138,8 @@ static void errors_name_flag_value_and_expectation(void **state)
         { { "--log.level=loud" }, "--log.level: \"loud\" is not debug, info, warn or error" },
         { { "--web.listen-address=9420" },
           "--web.listen-address: \"9420\" is not HOST:PORT, :PORT or [IPv6]:PORT" },
+        { { "--alertmanager=am:9093" }, "--alertmanager: \"am:9093\" is not an http or https URL" },
+        { { "--web.enable-lifecycle=x" }, "--web.enable-lifecycle: \"x\" is not true or false" },
         { { "--storage.tsdb.path=" }, "--storage.tsdb.path: \"\" is not a directory" },
         { { "--web.listen-adress=:1" },
           "unknown flag --web.listen-adress; did you mean --web.listen-address?" },
@@ -153,6 +185,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_safe_ones),
         cmocka_unit_test(values_are_taken_in_either_form),
+        cmocka_unit_test(flags_of_rules_may_be_repeated),
         cmocka_unit_test(commands_are_recognised),
         cmocka_unit_test(errors_name_flag_value_and_expectation),
         cmocka_unit_test(help_lists_every_flag_with_its_default),

@@ -1,0 +1,48 @@
+/* alerting.h -- rules, their manager and the notifier as one: started from files, reloaded, stopped.
+ *
+ * A reload reads all files first: when one of them is bad, everything goes on as before.
+ *
+ * Threads: any; reloads wait for each other.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "query/query.h"
+
+struct alerting;
+struct db;
+struct notifier;
+struct rule_manager;
+
+/* Texts are borrowed until alerting_stop(). */
+struct alerting_options {
+    struct db *db;
+    struct query_options query;
+    const char *config_file;       /* NULL: none */
+    const char *const *rule_files; /* beside those that the configuration names */
+    size_t n_rule_files;
+    const char *const *alertmanager_urls; /* beside those that the configuration names */
+    size_t n_alertmanager_urls;
+    struct str external_url;
+    int64_t resend_delay_ms; /* 1 min */
+};
+
+struct alerting_options alerting_options_default(struct db *db);
+
+/* Reads the files and begins. What is wrong with them is logged, all of it; ERR_BAD_CONFIG has the first fault. ERR_NOMEM,
+ * and what rule_manager_load() says. */
+MUST_USE enum errc alerting_start(const struct alerting_options *options, struct alerting **out,
+                                  struct err *err);
+
+/* Reads the files again. Errors as above: nothing has changed then. */
+MUST_USE enum errc alerting_reload(struct alerting *a, struct err *err);
+
+/* Ends evaluations, then tries for grace_ms to deliver what Alertmanagers have not heard. NULL is fine. */
+void alerting_stop(struct alerting *a, int64_t grace_ms);
+
+struct rule_manager *alerting_rules(struct alerting *a);
+struct notifier *alerting_notifier(struct alerting *a);
