@@ -631,6 +631,20 @@ static void every_match_is_replaced(void **state) /* as by Go's ReplaceAllString
     }
 }
 
+static void a_searched_pattern_may_hold_a_zero_byte(void **state)
+{
+    struct regex *re = NULL;
+    bool matched = false;
+
+    (void)state;
+    assert_int_equal(regex_compile_search((struct str){ "a\0b", 3 }, &re, NULL), OK);
+    assert_int_equal(regex_search(re, (struct str){ "xa\0by", 5 }, &matched), OK);
+    assert_true(matched);
+    assert_int_equal(regex_search(re, STR("xa"), &matched), OK);
+    assert_false(matched);
+    regex_free(re);
+}
+
 static void replacing_stops_at_the_limit(void **state)
 {
     struct regex *re = compiled_for_search("");
@@ -676,6 +690,7 @@ int main(void)
         cmocka_unit_test(an_invalid_byte_is_one_replacement_character),
         cmocka_unit_test(searching_finds_a_match_anywhere),
         cmocka_unit_test(every_match_is_replaced),
+        cmocka_unit_test(a_searched_pattern_may_hold_a_zero_byte),
         cmocka_unit_test(replacing_stops_at_the_limit),
         cmocka_unit_test(errors_of_searches_show_the_pattern_as_written),
         cmocka_unit_test(threads_share_a_pattern),

@@ -225,6 +225,7 @@ static void constants(void **state)
     static const struct output_case cases[] = {
         { "{{ 1 }} {{ -1 }} {{ 0x1F }} {{ 0b11 }} {{ 0o17 }} {{ 017 }} {{ 1_000 }} {{ 'a' }}",
           "1 -1 31 3 15 15 1000 97" },
+        { "{{ 1_000.5 }}", "1000.5" },
         { "{{ 1.5 }} {{ 1e3 }} {{ .5 }} {{ -2. }} {{ 1e6 }}", "1.5 1000 0.5 -2 1e+06" },
         { "{{ '\\n' }} {{ '\\'' }} {{ '\\u00e4' }}", "10 39 228" },
         { "{{ \"a\\tb\\\"\\\\\\x41\\101\\u00e4\\U0001F600\" }}",
@@ -355,6 +356,8 @@ static void prometheus_functions(void **state)
         { "{{ html \"<a href='x'>&\\\"\" }}", "&lt;a href=&#39;x&#39;&gt;&amp;&#34;" },
         { "{{ js \"<a='x'>\" }}", "\\u003Ca\\u003D\\'x\\'\\u003E" },
         { "{{ urlquery \"a b\" 1 }}", "a+b1" },
+        { "{{ html nil 1 }} {{ html (query \"1.5\" | first) }}", "&lt;no value&gt;1 {map[] 1.5}" },
+        { "{{ len (sortByLabel \"x\" nil) }}", "0" },
         { "{{ \"<b>\" | safeHtml }}", "<b>" },
         { "{{ (args 1 \"x\").arg1 }} {{ args 1 \"x\" }}", "x map[arg0:1 arg1:x]" },
         { "{{ (args 1).arg7 }}", "<no value>" },
@@ -475,7 +478,7 @@ static void faults_of_syntax_are_named(void **state)
         { "{{ if true }}{{ define \"x\" }}{{ end }}{{ end }}",
           "template: T:1: unexpected <define> in command", 16 },
         { "{{ \"\\z\" }}", "template: T:1: invalid syntax", 3 },
-        { "{{ '' }}", "template: T:1: malformed character constant: ''", 3 },
+        { "{{ '' }}", "template: T:1: invalid syntax: ''", 3 },
     };
 
     (void)state;

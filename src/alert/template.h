@@ -1,7 +1,13 @@
 /* template.h -- the templates of alert labels and annotations: Go's text/template with Prometheus' functions.
  *
- * Results are byte by byte those of Prometheus. An expansion has limits on its steps and output, so that a template can
- * neither hang nor exhaust the server.
+ * Results are byte by byte those of Prometheus (missingkey=zero), but for what is undefined or odd
+ * there: the result of query() is sorted by its labels and prints as values, not as addresses; a
+ * duration beyond 2^63 s is cut to that. Errors have Go's words, with lines and columns (from 0, in
+ * bytes) in the text itself. As there, {{define}} sees none of the variables but "$".
+ *
+ * An expansion has limits on nesting, steps and output, so that a template can neither hang nor
+ * exhaust the server: 256 KiB of text, 1 MiB of output, 100 levels (500 when templates call each
+ * other), 200,000 steps.
  */
 #pragma once
 

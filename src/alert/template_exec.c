@@ -190,8 +190,12 @@ static bool has_type(struct datum d, enum tpl_param param)
 
 static bool check_type(struct tpl_exec *x, struct datum *d, enum tpl_param param)
 {
+    static const struct datum_list no_samples = { .type = tpl_result_type };
+
     if (d->kind == DATUM_NONE && param == PARAM_ANY)
         d->kind = DATUM_NIL;
+    if (datum_is_nil(*d) && param == PARAM_RESULT)
+        *d = (struct datum){ .kind = DATUM_LIST, .list = &no_samples }; /* Go's nil slice */
     if (has_type(*d, param))
         return true;
     if (datum_is_nil(*d))
@@ -211,7 +215,7 @@ static bool eval_arg(struct tpl_exec *x, struct datum dot, const struct tpl_node
     x->at = n;
     if (n->kind == NODE_TPL_NIL) {
         *out = (struct datum){ .kind = DATUM_NIL };
-        return param == PARAM_ANY
+        return param == PARAM_ANY || (param == PARAM_RESULT && check_type(x, out, param))
                || tpl_fail(x, ERR_EXECUTION, "cannot assign nil to %s", param_type(param));
     }
     if (n->kind == NODE_TPL_CONSTANT) {
@@ -406,7 +410,9 @@ static bool eval_chain(struct tpl_exec *x, struct datum dot, const struct tpl_no
     if (n->child->kind == NODE_TPL_NIL)
         return tpl_fail(x, ERR_EXECUTION, "indirection through explicit nil in %s",
                         node_text(x, n));
-    return eval_arg(x, dot, n->child, PARAM_ANY, out) && eval_fields(x, dot, n, o, out);
+    x->at = n->child;
+    return eval_operand(x, dot, n->child, (struct operands){ 0 }, out)
+           && eval_fields(x, dot, n, o, out);
 }
 
 static bool eval_variable(struct tpl_exec *x, struct datum dot, const struct tpl_node *n,
@@ -516,7 +522,7 @@ static enum walk walk_action(struct tpl_exec *x, struct datum dot, const struct 
         return WALK_ON;
     x->at = n;
     buf_clear(&x->scratch);
-    tpl_print_action(&x->scratch, value);
+    tpl_print_actions(&x->scratch, &value, 1);
     if (x->scratch.failed)
         return tpl_no_memory(x), WALK_STOP;
     return emit(x, buf_as_str(&x->scratch));

@@ -34,17 +34,12 @@ static bool fn_printf(struct tpl_call *c)
     return true;
 }
 
-/* html, js, urlquery: the arguments printed as by print, but for a nil, and escaped. */
+/* html, js, urlquery: the arguments, each as an action prints it, escaped. */
 static bool escape_args(struct tpl_call *c, void (*escape)(struct buf *b, struct str s))
 {
-    struct datum *args = ARENA_NEW(c->x->arena, struct datum, c->n);
     struct buf plain = { 0 };
 
-    if (!args)
-        return tpl_no_memory(c->x);
-    for (size_t i = 0; i < c->n; i++)
-        args[i] = datum_is_nil(c->args[i]) ? datum_str(STR("<no value>")) : c->args[i];
-    tpl_print(&plain, args, c->n);
+    tpl_print_actions(&plain, c->args, c->n);
     escape(c->text, buf_as_str(&plain));
     c->text->failed |= plain.failed;
     buf_free(&plain);

@@ -41,7 +41,7 @@ static bool read_number(struct tpl_call *c, double *v)
         *v = (double)d.i / NS_PER_S;
         return true;
     case DATUM_STRING:
-        if (!number_parse(d.s, false, v, &out_of_range))
+        if (!number_parse(d.s, true, v, &out_of_range))
             return bad_number(c, d.s, "invalid syntax");
         return !out_of_range || bad_number(c, d.s, "value out of range");
     default:

@@ -344,6 +344,7 @@ static void lex_number(struct lexer *l)
         accept(l, "+-");
         accept_run(l, "0123456789_");
     }
+    accept(l, "i"); /* complex numbers are Go's, not ours */
     after = peek(l, NULL);
     if (after == NOT_A_RUNE || !(after == '+' || after == '-' || rune_is_word((uint32_t)after))) {
         emit(l, TPL_NUMBER);

@@ -89,21 +89,23 @@ bool tpl_unquote(struct str quoted, struct arena *a, struct str *out)
     return true;
 }
 
-bool tpl_unquote_char(struct str quoted, uint32_t *rune)
+const char *tpl_read_char(struct str quoted, struct datum *out)
 {
     struct str s = { quoted.ptr + 1, quoted.len - 2 };
     size_t used = 0;
+    uint32_t rune;
     bool byte;
 
-    if (quoted.len < 3)
-        return false;
-    if (s.ptr[0] == '\\') {
-        used = read_escape((struct str){ s.ptr + 1, s.len - 1 }, '\'', rune, &byte);
+    if (s.len > 0 && s.ptr[0] == '\\') {
+        used = read_escape((struct str){ s.ptr + 1, s.len - 1 }, '\'', &rune, &byte);
         used += used > 0;
-    } else {
-        *rune = utf8_decode(s, &used);
+    } else if (s.len > 0) {
+        rune = utf8_decode(s, &used);
     }
-    return used == s.len;
+    if (used == 0)
+        return "invalid syntax";
+    *out = datum_int(rune);
+    return used == s.len ? NULL : "malformed character constant";
 }
 
 enum integer { NO_INTEGER, INTEGER, TOO_LARGE_INTEGER };
@@ -157,7 +159,7 @@ const char *tpl_read_number(struct str text, struct datum *out)
         return NULL;
     }
     out->kind = DATUM_FLOAT;
-    if (!number_parse(text, false, &out->f, &out_of_range) || out_of_range)
+    if (!number_parse(text, true, &out->f, &out_of_range) || out_of_range)
         return "illegal number syntax";
     return looks_like_float(text) ? NULL : "integer overflow";
 }

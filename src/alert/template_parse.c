@@ -240,14 +240,12 @@ static struct tpl_node *number_node(struct parser *p, const struct tpl_token *t)
 static struct tpl_node *char_node(struct parser *p, const struct tpl_token *t)
 {
     struct tpl_node *n = new_node(p, NODE_TPL_CONSTANT, t->pos);
-    uint32_t rune;
+    const char *trouble = n ? tpl_read_char(t->text, &n->constant) : NULL;
 
-    if (!n)
-        return NULL;
-    if (!tpl_unquote_char(t->text, &rune))
-        return fail_at(p, t, "malformed character constant: %.*s", STR_ARG(t->text));
-    n->text = t->text;
-    n->constant = datum_int(rune);
+    if (trouble)
+        return fail_at(p, t, "%s: %.*s", trouble, STR_ARG(t->text));
+    if (n)
+        n->text = t->text;
     return n;
 }
 

@@ -10,6 +10,7 @@
  *   template_humanize.c  numbers, durations and times for people
  *   template_text.c      case, quoting and host names
  *   template_time.c      time.Time and time.Duration
+ *   template_verbs.c     one value by one verb: %d, %s
  *   template_format.c    print, printf
  *
  * The language is that of Go's text/template, https://pkg.go.dev/text/template; texts of errors are
@@ -243,10 +244,10 @@ MUST_USE enum errc tpl_parse(struct tpl_tree *tree, const char *const *predefine
 
 void tpl_node_print(struct buf *b, const struct tpl_node *n);
 
-/* template_literal.c: the values of constants as written. False when malformed or the arena is full;
- * of a number Go's word for what is wrong, or NULL. */
+/* template_literal.c: the values of constants as written. tpl_unquote() is false when the string is
+ * malformed or the arena is full; the others give Go's words for what is wrong, or NULL. */
 bool tpl_unquote(struct str quoted, struct arena *a, struct str *out);
-bool tpl_unquote_char(struct str quoted, uint32_t *rune);
+const char *tpl_read_char(struct str quoted, struct datum *out);
 const char *tpl_read_number(struct str text, struct datum *out);
 
 /* --- execution --- */
@@ -366,4 +367,5 @@ extern const struct tpl_func tpl_name_method; /* String() of a month or weekday 
 void tpl_print(struct buf *b, const struct datum *args, size_t n);
 void tpl_println(struct buf *b, const struct datum *args, size_t n);
 void tpl_printf(struct buf *b, struct str format, const struct datum *args, size_t n);
-void tpl_print_action(struct buf *b, struct datum d); /* what {{d}} prints */
+/* As {{arg}} prints, which differs for nothing and for pointers. */
+void tpl_print_actions(struct buf *b, const struct datum *args, size_t n);

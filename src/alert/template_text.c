@@ -48,19 +48,21 @@ bool rune_is_word(uint32_t rune)
 
 /* --- case --- */
 
-static uint32_t to_case(uint32_t rune, bool upper, locale_t locale)
+enum casing { CASE_UPPER, CASE_LOWER, CASE_TITLE };
+
+static uint32_t to_case(uint32_t rune, enum casing casing, locale_t locale)
 {
+    static const char *const names[] = { "toupper", "tolower", "totitle" };
+    wctrans_t mapping;
+
     if (rune < ASCII_END) {
         bool letter = ascii_word(rune) && rune >= 'A' && rune != '_';
 
-        return !letter ? rune : upper ? rune & ~0x20u : rune | 0x20;
+        return !letter ? rune : casing == CASE_LOWER ? rune | 0x20 : rune & ~0x20u;
     }
-    if (!locale)
-        return rune;
-    return (uint32_t)(upper ? towupper_l((wint_t)rune, locale) : towlower_l((wint_t)rune, locale));
+    mapping = locale ? wctrans_l(names[casing], locale) : (wctrans_t)0;
+    return mapping ? (uint32_t)towctrans_l((wint_t)rune, mapping, locale) : rune;
 }
-
-enum casing { CASE_UPPER, CASE_LOWER, CASE_TITLE };
 
 /* A title's letters are those behind no letter, digit or underscore; other spaces than ASCII's are
  * the only separators there are among the rest. */
@@ -83,7 +85,7 @@ static bool change_case(struct tpl_call *c, enum casing casing)
         char text[4];
 
         if (casing != CASE_TITLE || is_separator(before, locale))
-            buf_add(c->text, text, utf8_encode(to_case(rune, casing != CASE_LOWER, locale), text));
+            buf_add(c->text, text, utf8_encode(to_case(rune, casing, locale), text));
         else
             buf_add(c->text, text, utf8_encode(rune, text));
         before = rune;
@@ -233,6 +235,9 @@ bool fn_strip_domain(struct tpl_call *c)
     if (port.len == 0)
         return call_return(c, datum_str(host));
     bracket = memchr(host.ptr, ':', host.len) || memchr(host.ptr, '%', host.len);
-    buf_printf(c->text, bracket ? "[%.*s]:%.*s" : "%.*s:%.*s", STR_ARG(host), STR_ARG(port));
+    buf_text(c->text, bracket ? "[" : "");
+    buf_str(c->text, host);
+    buf_text(c->text, bracket ? "]:" : ":");
+    buf_str(c->text, port);
     return true;
 }

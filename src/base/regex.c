@@ -280,9 +280,12 @@ static enum errc parse_search(struct draft *d, struct str pattern, struct arena 
 
     if (rc != OK)
         return rc;
-    text = arena_printf(a, "%s%.*s", flags, STR_ARG(pattern));
+    text = arena_alloc(a, sizeof flags - 1 + pattern.len);
     if (!text)
         return err_set(err, ERR_NOMEM, 0, "regular expression needs too much memory");
+    memcpy(text, flags, sizeof flags - 1);
+    if (pattern.len)
+        memcpy(text + sizeof flags - 1, pattern.ptr, pattern.len);
     return re2_parse((struct str){ text, sizeof flags - 1 + pattern.len }, a, &d->tree, err);
 }
 
