@@ -34,7 +34,8 @@ struct options {
     bool enable_lifecycle;
     enum log_level log_level;
 
-    /* Every flag with its value (the last one of a repeated flag) as text, for /api/v1/status/flags: n_flags of them. */
+    /* Every flag with its value (the last one of a repeated flag) as text, for
+     * /api/v1/status/flags: n_flags of them. */
     struct {
         const char *name, *value;
     } flags[OPTIONS_MAX_FLAGS];

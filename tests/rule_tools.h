@@ -1,4 +1,5 @@
-/* rule_tools.h -- rules made by hand, a listener that takes notes, and reading back what rules wrote. */
+/* rule_tools.h -- rules made by hand, a listener that takes notes, and reading back what rules
+ * wrote. */
 #pragma once
 
 #include <stddef.h>
@@ -23,7 +24,8 @@ struct rule_group *test_group_add(struct rule_set *set, const char *name,
 /* Room for groups is made by the first call of test_group_add(). */
 enum { TEST_MAX_GROUPS = 4 };
 
-/* Notes what it is told, a line for each: "firing {a=\"b\"} starts=1 ends=2 url", times in seconds. */
+/* Notes what it is told, a line for each: "firing {a=\"b\"} starts=1 ends=2 url", times in seconds.
+ * */
 struct test_listener {
     struct alert_listener listener;
     struct buf told;
@@ -35,5 +37,6 @@ void test_listener_init(struct test_listener *l);
 const char *test_listener_take(struct test_listener *l);
 void test_listener_free(struct test_listener *l);
 
-/* The samples of all series called name at one time, a line for each, sorted: `name{a="b"} 1`, "stale" for markers. Free it. */
+/* The samples of all series called name at one time, a line for each, sorted: `name{a="b"} 1`,
+ * "stale" for markers. Free it. */
 char *test_samples_at(struct db *db, const char *name, int64_t t_ms);

@@ -1,6 +1,8 @@
-/* alert_state.c -- a result and the set are both in order of hashes, so that an update is one merge.
+/* alert_state.c -- a result and the set are both in order of hashes, so that an update is one
+ * merge.
  *
- * It runs in two passes. The first makes what is new and counts, and may fail; the second moves pointers and cannot.
+ * It runs in two passes. The first makes what is new and counts, and may fail; the second moves
+ * pointers and cannot.
  */
 #include "alert/alert_state.h"
 
@@ -98,7 +100,8 @@ static bool is_active(const struct alert *a)
     return a->state != ALERT_INACTIVE;
 }
 
-/* Whether a restored alert that is not in the result may yet come back: what it is about may not have been received again.
+/* Whether a restored alert that is not in the result may yet come back: what it is about may not
+ * have been received again.
  */
 static bool is_awaited(const struct alert_set *set, const struct alert *a,
                        const struct alert_timing *t)
@@ -123,8 +126,8 @@ static void set_state(struct alert *a, enum alert_state state)
     a->state = state;
 }
 
-/* The time between the evaluation that last saw a restored alert and this one does not count, but for the one interval that
- * passes between any two. */
+/* The time between the evaluation that last saw a restored alert and this one does not count, but
+ * for the one interval that passes between any two. */
 static void skip_time_away(struct alert *a, const struct alert_timing *t)
 {
     int64_t away_ms = t->t_ms - a->seen_ms - t->interval_ms;
@@ -206,7 +209,8 @@ static bool merge_next(struct merge *m, struct step *s)
     return true;
 }
 
-/* What the first pass prepares for an input: a new alert, or new annotations of the one that is there. */
+/* What the first pass prepares for an input: a new alert, or new annotations of the one that is
+ * there. */
 struct fresh {
     struct alert *alert;
     struct labels annotations;

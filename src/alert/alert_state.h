@@ -1,15 +1,15 @@
 /* alert_state.h -- the alerts of one rule, and how an evaluation changes them.
  *
- *                 in the result, 0 < for           for is over
- *   (none) ------------------------------> pending ----------> firing
- *      ^  \_______ in the result, for = 0 ____________________/  |  ^ |
- *      |                                      |                  |  \_| not in the result, keep_firing_for
- *      |<-------- not in the result ----------'                  |      not over
- *      |                                                         v not in the result
- *      '<--- 15 minutes later, and everybody has heard ------ inactive ---> in the result: a new alert
+ *            in the result, 0 < for          for is over
+ *   (none) --------------------------> pending ----------> firing
+ *     ^ \____ in the result, for = 0 ____________________/ |  ^ |
+ *     |                                   |                |  |_| not in the result, and
+ *     |<------ not in the result ---------'                |      keep_firing_for not over
+ *     |                                                    v not in the result
+ *     '<-- 15 minutes later, and all have heard ------- inactive --> in the result: a new alert
  *
- * A firing alert for which `for` has been raised beyond the time it has been active is pending again. An alert is known by
- * its labels. Nothing here evaluates, stores or sends: group.c does.
+ * A firing alert for which `for` has been raised beyond the time it has been active is pending
+ * again. An alert is known by its labels. Nothing here evaluates, stores or sends: group.c does.
  *
  * Threads: none of its own; the owner locks.
  */
@@ -62,17 +62,18 @@ struct alert_timing {
     uint32_t limit; /* of pending and firing alerts; 0: none */
 };
 
-/* Takes in a result: n inputs by hash, then labels, each label set once. ERR_LIMIT (`exceeded limit of 1 with 2 alerts`),
- * ERR_NOMEM: nothing has changed. */
+/* Takes in a result: n inputs by hash, then labels, each label set once. ERR_LIMIT (`exceeded limit
+ * of 1 with 2 alerts`), ERR_NOMEM: nothing has changed. */
 MUST_USE enum errc alert_set_update(struct alert_set *set, const struct alert_input *inputs,
                                     size_t n, const struct alert_timing *timing, struct err *err);
 
-/* Drops alerts that resolved more than 15 minutes before t_ms, unless keep(ctx, alert); keep may be NULL. ERR_NOMEM: some
- * are still there. */
+/* Drops alerts that resolved more than 15 minutes before t_ms, unless keep(ctx, alert); keep may be
+ * NULL. ERR_NOMEM: some are still there. */
 MUST_USE enum errc alert_set_expire(struct alert_set *set, int64_t t_ms,
                                     bool (*keep)(void *ctx, const struct alert *a), void *ctx);
 
-/* Whether an alert is to be sent at t_ms: it resolved since it was sent, or was sent more than resend_ms ago. */
+/* Whether an alert is to be sent at t_ms: it resolved since it was sent, or was sent more than
+ * resend_ms ago. */
 bool alert_is_due(const struct alert *a, int64_t t_ms, int64_t resend_ms);
 
 /* Adds a copy of an alert read back, as restored; not for a set that was updated. ERR_NOMEM. */

@@ -5,9 +5,11 @@
  *           u8      state: 0 inactive, 1 pending, 2 firing
  *           u64     value, the bits of a double
  *           varint  active at, fired at, resolved at, keep firing since: ms
- *           labels, annotations: each a uvarint that counts pairs, and for each pair two texts: uvarint length, bytes
+ *           labels, annotations: each a uvarint that counts pairs, and for each pair two texts:
+ *                   uvarint length, bytes
  *
- * The store adds a checksum. Annotations are kept for alerts that resolved, which no evaluation expands again.
+ * The store adds a checksum. Annotations are kept for alerts that resolved, which no evaluation
+ * expands again.
  */
 #include "alert/alert_store.h"
 

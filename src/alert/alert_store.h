@@ -22,7 +22,8 @@ struct alert_key {
     uint64_t group, rule, labels;
 };
 
-/* Changes that are to become durable together. Zero-initialise it; free it with alert_changes_free(). */
+/* Changes that are to become durable together. Zero-initialise it; free it with
+ * alert_changes_free(). */
 struct alert_changes {
     struct buf bytes; /* keys and values */
     struct alert_span {
@@ -36,7 +37,8 @@ void alert_changes_free(struct alert_changes *c);
 void alert_changes_put(struct alert_changes *c, const struct alert_key *key, const struct alert *a);
 void alert_changes_delete(struct alert_changes *c, const struct alert_key *key);
 
-/* Adds what has changed in a set since alert_set_saved(); with all, the removal of everything that was ever saved of it. */
+/* Adds what has changed in a set since alert_set_saved(); with all, the removal of everything that
+ * was ever saved of it. */
 void alert_changes_of(struct alert_changes *c, uint64_t group, uint64_t rule,
                       const struct alert_set *set, bool all);
 
@@ -50,7 +52,8 @@ struct stored_alert {
     bool taken; /* the reader's own mark */
 };
 
-/* All alerts of the store, by key, in the arena. A record that makes no sense is left out with a warning in the log. */
+/* All alerts of the store, by key, in the arena. A record that makes no sense is left out with a
+ * warning in the log. */
 MUST_USE enum errc alert_store_read(struct db *db, struct arena *a, struct stored_alert **out,
                                     size_t *n, struct err *err);
 

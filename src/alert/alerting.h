@@ -1,4 +1,5 @@
-/* alerting.h -- rules, their manager and the notifier as one: started from files, reloaded, stopped.
+/* alerting.h -- rules, their manager and the notifier as one: started from files, reloaded,
+ * stopped.
  *
  * A reload reads all files first: when one of them is bad, everything goes on as before.
  *
@@ -33,15 +34,16 @@ struct alerting_options {
 
 struct alerting_options alerting_options_default(struct db *db);
 
-/* Reads the files and begins. What is wrong with them is logged, all of it; ERR_BAD_CONFIG has the first fault. ERR_NOMEM,
- * and what rule_manager_load() says. */
+/* Reads the files and begins. What is wrong with them is logged, all of it; ERR_BAD_CONFIG has the
+ * first fault. ERR_NOMEM, and what rule_manager_load() says. */
 MUST_USE enum errc alerting_start(const struct alerting_options *options, struct alerting **out,
                                   struct err *err);
 
 /* Reads the files again. Errors as above: nothing has changed then. */
 MUST_USE enum errc alerting_reload(struct alerting *a, struct err *err);
 
-/* Ends evaluations, then tries for grace_ms to deliver what Alertmanagers have not heard. NULL is fine. */
+/* Ends evaluations, then tries for grace_ms to deliver what Alertmanagers have not heard. NULL is
+ * fine. */
 void alerting_stop(struct alerting *a, int64_t grace_ms);
 
 struct rule_manager *alerting_rules(struct alerting *a);

@@ -1,7 +1,8 @@
-/* ended.h -- series whose rules are gone: they get staleness markers, unless another rule has taken them over.
+/* ended.h -- series whose rules are gone: they get staleness markers, unless another rule has taken
+ * them over.
  *
- * A rule that was moved to another group, or a group that was renamed, writes the same series as before. So the markers wait
- * until the new one has had its turn: two intervals.
+ * A rule that was moved to another group, or a group that was renamed, writes the same series as
+ * before. So the markers wait until the new one has had its turn: two intervals.
  *
  * Threads: none of its own; the owner locks.
  */
@@ -32,6 +33,6 @@ void ended_free(struct ended *e); /* one; NULL is fine */
 /* Frees a list without having marked it, and says so in the log. */
 void ended_drop(struct ended *list);
 
-/* Stores a marker for each series of the list whose hash is not among the n taken ones, which are sorted by this. Frees the
- * list. What fails is logged. */
+/* Stores a marker for each series of the list whose hash is not among the n taken ones, which are
+ * sorted by this. Frees the list. What fails is logged. */
 void ended_mark(struct ended *list, struct db *db, uint64_t *taken, size_t n);

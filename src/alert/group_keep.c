@@ -1,7 +1,7 @@
 /* group_keep.c -- what a group knows survives a restart and a reload, and can be looked at.
  *
- * A restart reads back the alerts. When a pending one was last seen is not in its record, which is only written when a state
- * changes: the samples of ALERTS_FOR_STATE tell.
+ * A restart reads back the alerts. When a pending one was last seen is not in its record, which is
+ * only written when a state changes: the samples of ALERTS_FOR_STATE tell.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* group_private.h -- what group.c (evaluating) and group_keep.c (restart, reload, looking at it) share. */
+/* group_private.h -- what group.c (evaluating) and group_keep.c (restart, reload, looking at it)
+ * share. */
 #pragma once
 
 #include <pthread.h>

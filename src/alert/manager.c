@@ -1,9 +1,12 @@
-/* manager.c -- threads that evaluate groups when they are due, and the exchange of the groups under them.
+/* manager.c -- threads that evaluate groups when they are due, and the exchange of the groups under
+ * them.
  *
- *   slots ── slot ── group      a slot stays as long as its group is in the rules; a load puts another group into it
+ *   slots ── slot ── group    a slot stays as long as its group is in the rules; a load puts
+ *                             another group into it
  *
- * Who works on a group claims its slot: a worker for an evaluation, a load for the exchange. So a load waits for one
- * evaluation at a time, and all other groups go on, some with the old rules and some with the new.
+ * Who works on a group claims its slot: a worker for an evaluation, a load for the exchange. So a
+ * load waits for one evaluation at a time, and all other groups go on, some with the old rules and
+ * some with the new.
  */
 #include "alert/manager.h"
 
@@ -197,7 +200,8 @@ static void release(struct rule_manager *m, struct slot *s)
     pthread_cond_broadcast(&m->changed);
 }
 
-/* Evaluates at the newest slot; those before it were missed. The lock is held, but not while it works. */
+/* Evaluates at the newest slot; those before it were missed. The lock is held, but not while it
+ * works. */
 static void evaluate(struct rule_manager *m, struct slot *s, int64_t now)
 {
     struct group *g = s->group;

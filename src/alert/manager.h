@@ -1,13 +1,15 @@
-/* manager.h -- evaluating rule groups on time, keeping the states of alerts, writing what rules yield.
+/* manager.h -- evaluating rule groups on time, keeping the states of alerts, writing what rules
+ * yield.
  *
- * Semantics are Prometheus' (docs/alerting.md): a group is evaluated at its slots (hash of file and name, modulo the
- * interval), its rules one after another; what they yield is stored before the next one runs: recorded series, ALERTS and
- * ALERTS_FOR_STATE, and staleness markers for series that ended. A slot that was missed is counted and not caught up.
+ * Semantics are Prometheus' (docs/alerting.md): a group is evaluated at its slots (hash of file and
+ * name, modulo the interval), its rules one after another; what they yield is stored before the
+ * next one runs: recorded series, ALERTS and ALERTS_FOR_STATE, and staleness markers for series
+ * that ended. A slot that was missed is counted and not caught up.
  *
- * Better than Prometheus: the states of alerts are kept in state.mdb with every change, so a restart forgets neither
- * pending nor firing nor keep_firing_for nor a resolution that no Alertmanager has heard yet, whatever `for` is; time that
- * the process was away does not count as pending. An evaluation that fails resolves nothing: firing alerts go on being
- * sent.
+ * Better than Prometheus: the states of alerts are kept in state.mdb with every change, so a
+ * restart forgets neither pending nor firing nor keep_firing_for nor a resolution that no
+ * Alertmanager has heard yet, whatever `for` is; time that the process was away does not count as
+ * pending. An evaluation that fails resolves nothing: firing alerts go on being sent.
  *
  * Threads: any; evaluations run on threads of the manager.
  */
@@ -57,12 +59,13 @@ MUST_USE enum errc rule_manager_new(const struct rule_manager_options *options,
 /* Ends the running evaluations and stops. States are in state.mdb. NULL is fine. */
 void rule_manager_free(struct rule_manager *m);
 
-/* Takes over a set (also on error). A group that has not changed goes on; a changed one keeps the alert states of rules
- * with the same name and labels; states of rules that are gone are dropped, and their series marked stale. ERR_NOMEM:
- * the old set stays.
+/* Takes over a set (also on error). A group that has not changed goes on; a changed one keeps the
+ * alert states of rules with the same name and labels; states of rules that are gone are dropped,
+ * and their series marked stale. ERR_NOMEM: the old set stays.
  *
- * The first load reads back the states of alerts. Senders may need a while to reconnect: restored alerts that are in no
- * result are neither resolved nor forgotten for restore_grace_ms. ERR_IO, ERR_CORRUPT when the states cannot be read. */
+ * The first load reads back the states of alerts. Senders may need a while to reconnect: restored
+ * alerts that are in no result are neither resolved nor forgotten for restore_grace_ms. ERR_IO,
+ * ERR_CORRUPT when the states cannot be read. */
 MUST_USE enum errc rule_manager_load(struct rule_manager *m, struct rule_set *set,
                                      const struct rule_settings *settings, struct err *err);
 

@@ -197,7 +197,8 @@ static struct str take_text(char **to, struct str s)
     return copy;
 }
 
-/* A set of sorted values, in one block: series, then their labels, then texts. False when out of memory. */
+/* A set of sorted values, in one block: series, then their labels, then texts. False when out of
+ * memory. */
 static bool make_set(struct series_set *set, const struct series_value *values, size_t n)
 {
     size_t n_labels = 0, bytes = 0;

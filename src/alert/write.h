@@ -1,8 +1,8 @@
 /* write.h -- what rules yield, on its way into the store.
  *
- * Samples wait in a writer, so that a group syncs the log once and not once a rule; who is about to read one of them flushes
- * first (rule_writer_feeds). A rule remembers which series it wrote last: those it does not write again have ended, and get
- * a staleness marker.
+ * Samples wait in a writer, so that a group syncs the log once and not once a rule; who is about to
+ * read one of them flushes first (rule_writer_feeds). A rule remembers which series it wrote last:
+ * those it does not write again have ended, and get a staleness marker.
  *
  * Threads: none of its own.
  */
@@ -40,8 +40,8 @@ MUST_USE enum errc rule_writer_add(struct rule_writer *w, struct labels ls, stru
 /* Whether an expression may read something that waits. A NULL tree reads everything. */
 bool rule_writer_feeds(const struct rule_writer *w, const struct node *tree);
 
-/* Stores what waits; the writer is empty afterwards, also on error. What the store refuses (a time too old, or another value
- * there) is logged and no error. Errors as db_append(). */
+/* Stores what waits; the writer is empty afterwards, also on error. What the store refuses (a time
+ * too old, or another value there) is logged and no error. Errors as db_append(). */
 MUST_USE enum errc rule_writer_flush(struct rule_writer *w, struct db *db, struct err *err);
 
 /* ---- the series a rule wrote last ---- */
@@ -63,8 +63,9 @@ struct series_value {
     double v;
 };
 
-/* Adds the samples of n series, in any order, label sets unique, to w as of t_ms, and a staleness marker for each series of
- * the set that is not among them; the set becomes these series. Reorders values. ERR_NOMEM: nothing has changed. */
+/* Adds the samples of n series, in any order, label sets unique, to w as of t_ms, and a staleness
+ * marker for each series of the set that is not among them; the set becomes these series. Reorders
+ * values. ERR_NOMEM: nothing has changed. */
 MUST_USE enum errc series_set_write(struct series_set *set, struct series_value *values, size_t n,
                                     int64_t t_ms, struct rule_writer *w, struct err *err);
 

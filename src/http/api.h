@@ -3,7 +3,8 @@
  * The API is there before the store: until api_set_db() is called every endpoint that needs it
  * answers 503, so that a probe sees a server that is starting instead of none.
  *
- * Threads: api_set_db() and api_set_rules() from any thread, once; the rest from the thread that made it.
+ * Threads: api_set_db() and api_set_rules() from any thread, once; the rest from the thread that
+ * made it.
  */
 #pragma once
 
@@ -52,6 +53,7 @@ const struct http_service *api_service(const struct api *api);
 /* From now on the store is there. It must outlive the server. */
 void api_set_db(struct api *api, struct db *db);
 
-/* From now on there are rules, and maybe somebody who is told about alerts (NULL: nobody). Both must outlive the server.
- * Without rules, the endpoints that list them answer that there are none. */
+/* From now on there are rules, and maybe somebody who is told about alerts (NULL: nobody). Both
+ * must outlive the server. Without rules, the endpoints that list them answer that there are none.
+ * */
 void api_set_rules(struct api *api, struct rule_manager *rules, struct notifier *notifier);

@@ -1,4 +1,5 @@
-/* api_metrics_rules.c -- metrics of rules and notifications, under the names that existing alert packs ask for. */
+/* api_metrics_rules.c -- metrics of rules and notifications, under the names that existing alert
+ * packs ask for. */
 #include <inttypes.h>
 
 #include "alert/manager.h"

@@ -1,7 +1,7 @@
 /* api_rules.c -- what rules there are and what they found; who is told; reloading.
  *
- * Shapes are those of Prometheus 3. A rule that was never evaluated is inactive, not "unknown": Grafana knows only three
- * states.
+ * Shapes are those of Prometheus 3. A rule that was never evaluated is inactive, not "unknown":
+ * Grafana knows only three states.
  */
 #include <inttypes.h>
 #include <stdio.h>
