@@ -139,14 +139,13 @@ static enum errc over_windows(struct over *o, const struct range_series *s, bool
     const struct modifiers *m = range_modifiers(o->range);
     struct window_bounds bounds = { 0 };
     double args[FUNC_MAX_ARGS];
+    struct window w = {
+        .args = args, .scratch = o->scratch, .anchored = m->anchored, .smoothed = m->smoothed
+    };
     size_t unpolled = 0;
     enum errc rc = OK;
 
     for (size_t i = 0; rc == OK && i < o->q->steps.n; i++, unpolled++) {
-        struct window w = {
-            .args = args, .scratch = o->scratch, .anchored = m->anchored, .smoothed = m->smoothed
-        };
-
         if (unpolled >= POLL_SAMPLES) {
             unpolled = 0;
             if ((rc = query_poll(o->q, err)) != OK)
