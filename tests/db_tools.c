@@ -127,3 +127,25 @@ struct column read_series(struct db *db, const char *series, int64_t min_t_ms, i
     free(text);
     return out;
 }
+
+struct db *open_db(const struct db_options *o)
+{
+    struct arena *a = arena_new(0);
+    struct err err = err_in(a);
+    struct db *db;
+
+    if (db_open(o, &db, &err) != OK)
+        fail_msg("open: %s", err_text(&err));
+    arena_free(a);
+    return db;
+}
+
+void flush_db(struct db *db)
+{
+    struct arena *a = arena_new(0);
+    struct err err = err_in(a);
+
+    if (db_flush(db, &err) != OK)
+        fail_msg("flush: %s", err_text(&err));
+    arena_free(a);
+}

@@ -23,6 +23,10 @@ void fake_clock_init(struct fake_clock *c, int64_t wall_ms);
 /* Options for tests: small maps, a retention of 200 years. */
 struct db_options test_db_options(const char *dir);
 
+/* Opens, or flushes; the test fails with the reason when that fails. */
+struct db *open_db(const struct db_options *o);
+void flush_db(struct db *db);
+
 /* Appends samples of one series, "name a=x b=y"; false when the store said no. res may be NULL. */
 bool append_series(struct db *db, const char *series, const struct sample *samples, size_t n,
                    struct write_result *res);

@@ -26,28 +26,6 @@
 
 enum { T0 = 1700000000 }; /* seconds */
 
-static struct db *open_db(const struct db_options *o)
-{
-    struct arena *a = arena_new(0);
-    struct err err = err_in(a);
-    struct db *db;
-
-    if (db_open(o, &db, &err) != OK)
-        fail_msg("open: %s", err_text(&err));
-    arena_free(a);
-    return db;
-}
-
-static void flush(struct db *db)
-{
-    struct arena *a = arena_new(0);
-    struct err err = err_in(a);
-
-    if (db_flush(db, &err) != OK)
-        fail_msg("flush: %s", err_text(&err));
-    arena_free(a);
-}
-
 /* ---- a model: what the store must hold ---- */
 
 enum { N_SERIES = 12, N_SLOTS = 4000, SLOT_MS = 60000 };
@@ -145,7 +123,7 @@ static void flushes_and_restarts_change_nothing(void **state)
     for (int i = 0; i < 400; i++) {
         append_some(db, m);
         if (rng(40) == 0)
-            flush(db);
+            flush_db(db);
         if (rng(60) == 0) {
             db_close(db);
             db = open_db(&o);
@@ -186,7 +164,7 @@ static void a_copy_taken_at_any_time_recovers(void **state)
         for (int k = 0; k < 10; k++)
             append_some(db, m);
         if (i % 3 == 1)
-            flush(db);
+            flush_db(db);
         copy_folder(dir, copy);
         recovered = open_db(&other);
         assert_equals_model(recovered, m);
@@ -251,13 +229,13 @@ static void a_flush_that_died_unpublished_hides_no_later_sample(void **state)
 
     (void)state;
     assert_true(append_series(db, "m", &s[0], 1, NULL));
-    flush(db);
+    flush_db(db);
     assert_true(append_series(db, "m", &s[1], 1, NULL));
     copy_folder(first, before);
     copy_folder(first, flushed);
     db_close(db);
     db = open_db(&o_flushed);
-    flush(db);
+    flush_db(db);
     db_close(db);
     die_unpublished(died, before, flushed);
 
@@ -285,12 +263,12 @@ static void a_view_keeps_seeing_each_sample_once_across_a_flush(void **state)
 
     (void)state;
     assert_true(append_series(db, "m", before, 2, NULL));
-    flush(db);
+    flush_db(db);
     assert_true(append_series(db, "m", after, 1, NULL));
     c = read_series(db, "m", INT64_MIN, INT64_MAX);
     assert_int_equal(c.n, 3);
     column_free(&c);
-    flush(db);
+    flush_db(db);
     c = read_series(db, "m", INT64_MIN, INT64_MAX);
     assert_int_equal(c.n, 3);
     column_free(&c);
@@ -316,10 +294,10 @@ static void a_day_committed_by_an_unpublished_flush_is_seen_at_once(void **state
 
         assert_true(append_series(db, "m", &s, 1, NULL));
         if (i == 0)
-            flush(db);
+            flush_db(db);
     }
     copy_folder(dir, crashed);
-    flush(db);
+    flush_db(db);
     assert_true(asprintf(&copied, "cp -a '%s'/days/*.mdb '%s'/days/", dir, crashed) > 0);
     assert_int_equal(system(copied), 0);
     db_close(db);
@@ -445,7 +423,7 @@ static void a_view_shows_its_time_range_and_nothing_else(void **state)
             column_free(&c);
             arena_free(a);
         }
-        flush(db);
+        flush_db(db);
     }
     db_close(db);
     test_folder_remove(dir);
@@ -473,7 +451,7 @@ static void the_oldest_time_there_is_can_be_stored(void **state)
         column_free(&c);
         assert_true(db_keep(db));
         if (i == 0) {
-            flush(db);
+            flush_db(db);
         } else {
             db_close(db);
             db = open_db(&o);
@@ -600,7 +578,7 @@ static void label_names_and_values_come_from_head_and_disk(void **state)
 
     (void)state;
     assert_true(append_series(db, "up job=x zone=1", &s, 1, NULL));
-    flush(db);
+    flush_db(db);
     assert_true(append_series(db, "up job=y", &s, 1, NULL));
     assert_int_equal(db_view_open(db, INT64_MIN, INT64_MAX, &v, NULL), OK);
     assert_int_equal(db_label_names(v, NULL, 0, a, &list, NULL), OK);
@@ -684,9 +662,9 @@ static void a_late_sample_lands_in_its_old_day(void **state)
 
     (void)state;
     assert_true(append_series(db, "m", &now, 1, NULL));
-    flush(db);
+    flush_db(db);
     assert_true(append_series(db, "m", &old, 1, NULL));
-    flush(db);
+    flush_db(db);
     db_stats(db, &stats);
     assert_int_equal(stats.days, 2);
     assert_int_equal(stats.head_samples, 0);
@@ -732,7 +710,7 @@ static void days_leave_with_the_retention_but_not_for_a_clock_that_jumps(void **
         struct sample s = { clock.wall_ms, i };
 
         assert_true(append_series(db, "m", &s, 1, NULL));
-        flush(db);
+        flush_db(db);
         assert_true(db_keep(db));
         assert_int_equal(n_days(db), i < 3 ? i + 1 : 3);
         clock.wall_ms += DAY_MS;
@@ -749,7 +727,7 @@ static void days_leave_with_the_retention_but_not_for_a_clock_that_jumps(void **
     }
     /* A sample of that time says that it is true. */
     assert_true(append_series(db, "m", &(struct sample){ clock.wall_ms, 9 }, 1, NULL));
-    flush(db);
+    flush_db(db);
     assert_true(db_keep(db));
     assert_int_equal(n_days(db), 1);
     db_close(db);
@@ -835,7 +813,7 @@ static void a_damaged_day_file_keeps_no_later_sample_from_the_disk(void **state)
     db = open_db(&o);
     assert_true(append_series(db, "sound", samples + 1, 2, NULL));
     assert_true(append_series(db, "unreadable", samples + 1, 2, NULL));
-    flush(db);
+    flush_db(db);
     for (int i = 0; i < 2; i++) {
         db_stats(db, &stats);
         assert_int_equal(stats.head_samples, 0);
@@ -873,7 +851,7 @@ static void a_full_day_file_is_followed_by_another(void **state)
             samples[i] = (struct sample){ (T0 - 40000) * 1000LL + i * N_FLUSHES + k,
                                           rng(UINT32_MAX) * 1e-3 / (1 + rng(1000)) };
         assert_true(append_series(db, "m", samples, N, NULL));
-        flush(db);
+        flush_db(db);
     }
     assert_true(asprintf(&second, "%s/days/2023-11-14.2.mdb", dir) > 0);
     assert_int_equal(stat(second, &st), 0);

@@ -18,28 +18,6 @@
 
 static const int64_t T0_MS = 1700000000000;
 
-static struct db *open_db(const struct db_options *o)
-{
-    struct arena *a = arena_new(0);
-    struct err err = err_in(a);
-    struct db *db;
-
-    if (db_open(o, &db, &err) != OK)
-        fail_msg("open: %s", err_text(&err));
-    arena_free(a);
-    return db;
-}
-
-static void flush(struct db *db)
-{
-    struct arena *a = arena_new(0);
-    struct err err = err_in(a);
-
-    if (db_flush(db, &err) != OK)
-        fail_msg("flush: %s", err_text(&err));
-    arena_free(a);
-}
-
 struct racer {
     struct db *db;
     int id;
@@ -80,7 +58,7 @@ static void appends_readers_and_flushes_may_run_at_once(void **state)
         for (size_t k = 0; k < c.n; k++) /* a prefix, without holes */
             assert_true(c.v[k] == (double)k);
         column_free(&c);
-        flush(db);
+        flush_db(db);
     }
     for (int i = 0; i < 4; i++) {
         void *failed;
