@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alert/alert_store.h"
 #include "alert/group.h"
+#include "alert/group_private.h"
 #include "base/arena.h"
 #include "db_tools.h"
 #include "rule_tools.h"
@@ -350,6 +352,67 @@ static void a_cancelled_evaluation_counts_for_nothing(void **state)
     f->env.query.cancel = NULL;
 }
 
+/* A clock that sets a flag when it has been asked often enough. */
+struct cancelling_clock {
+    struct clock clock;
+    atomic_bool cancel;
+    int n_left;
+};
+
+static int64_t count_down(void *ctx)
+{
+    struct cancelling_clock *c = ctx;
+
+    if (c->n_left-- == 0)
+        atomic_store(&c->cancel, true);
+    return 0;
+}
+
+static void no_alert_changes_when_its_templates_are_cancelled(void **state)
+{
+    struct fixture *f = *state;
+    struct cancelling_clock c = { .clock = { count_down, count_down, &c } };
+
+    use_rules(f,
+              (struct rule_spec[9]){
+                  { .alert = "A", .expr = "m", .labels = "l={{ query `m` | first | value }}" } });
+    put(f, "m", 0, 9);
+    run(f, 0);
+    assert_non_null(strstr(test_listener_take(&f->listener), "firing"));
+    f->env.query.cancel = &c.cancel;
+    f->env.query.clock = &c.clock;
+    for (int i = 0; i < 10; i++) {
+        atomic_store(&c.cancel, false);
+        c.n_left = i;
+        (void)group_evaluate(f->group, &f->env, t0 + 1000 * i);
+        expect_told(f, "");
+    }
+    assert_true(c.n_left > 0); /* the last one was whole */
+    f->env.query.cancel = NULL;
+    f->env.query.clock = NULL;
+}
+
+static void a_resolution_is_told_after_a_restart_however_late(void **state)
+{
+    struct fixture *f = *state;
+    const struct label name = { STR("alertname"), STR("A") };
+    struct stored_alert stored = { .alert = { .labels = { &name, 1 },
+                                              .hash = labels_hash((struct labels){ &name, 1 }),
+                                              .active_at_ms = t0,
+                                              .fired_at_ms = t0,
+                                              .resolved_at_ms = t0 + MINUTE } };
+
+    use_rules(f, (struct rule_spec[9]){ { .alert = "A", .expr = "m > 5" } });
+    stored.key.group = f->group->key;
+    stored.key.rule = f->group->rules[0].key;
+    stored.key.labels = stored.alert.hash;
+    assert_int_equal(group_restore(f->group, &f->env, &stored, 1, t0 + 32 * MINUTE, NULL), OK);
+    run(f, 30);
+    expect_told(f, "resolved {alertname=\"A\"} 1700000040-1700000100 " URL "\n");
+    run(f, 32);
+    expect_told(f, "");
+}
+
 /* ---- looking at it ---- */
 
 static void the_status_counts_and_copies(void **state)
@@ -406,6 +469,8 @@ int main(void)
         GROUP_TEST(an_alert_is_told_when_it_fires_again_later_and_when_it_resolves),
         GROUP_TEST(a_failing_rule_keeps_its_alerts_and_goes_on_telling),
         GROUP_TEST(a_cancelled_evaluation_counts_for_nothing),
+        GROUP_TEST(no_alert_changes_when_its_templates_are_cancelled),
+        GROUP_TEST(a_resolution_is_told_after_a_restart_however_late),
         GROUP_TEST(the_status_counts_and_copies),
     };
 

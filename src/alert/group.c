@@ -332,6 +332,8 @@ static enum errc run_rule(struct round *r, struct group_rule *rule, struct err *
     struct rule_output out = { 0 };
     enum errc rc = rule_eval(rule->def, &c, &out, err);
 
+    if (rc == OK && is_cancelled(r)) /* templates may hold the words of that instead of theirs */
+        rc = err_set(err, ERR_CANCELED, 0, "the evaluation was canceled");
     if (rc == OK && rule->def->kind == RULE_ALERTING)
         rc = take_alerts(r, rule, &out, err);
     else if (rc == OK)
@@ -390,13 +392,13 @@ struct asking {
     const struct group_rule *rule;
 };
 
+/* One that was read back may never have been sent: it is, in this round. */
 static bool is_unheard(void *ctx, const struct alert *a)
 {
     const struct asking *q = ctx;
-
     const struct alert_listener *l = q->r->env->listener;
 
-    return l->is_pending(l->ctx, alert_id(q->r->g, q->rule, a));
+    return a->sent_at_ms == 0 || l->is_pending(l->ctx, alert_id(q->r->g, q->rule, a));
 }
 
 static void expire(struct round *r)
