@@ -118,6 +118,32 @@ static void expect_health(struct fixture *f, size_t i, enum rule_health health, 
     arena_free(a);
 }
 
+/* ---- identity ---- */
+
+static void many_equal_rules_are_told_apart_by_their_order(void **state)
+{
+    enum { N = 200000 }; /* comparing each with each would take minutes */
+    struct fixture *f = *state;
+    struct rule *rules = calloc(N, sizeof *rules);
+    struct rule_group def = { .name = STR("g"), .rules = rules, .n_rules = N };
+    struct group *many, *few;
+
+    for (size_t i = 0; i < N; i++)
+        rules[i].name = i == 1 ? STR("other") : STR("same");
+    many = group_new(&def, &f->settings);
+    def.n_rules = 4;
+    few = group_new(&def, &f->settings);
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(many->rules[i].key == few->rules[i].key);
+        for (size_t k = 0; k < i; k++)
+            assert_true(many->rules[i].key != many->rules[k].key);
+    }
+    group_free(few);
+    def.n_rules = N;
+    group_free(many);
+    free(rules);
+}
+
 /* ---- recording ---- */
 
 static void records_carry_the_labels_of_the_rule(void **state)
@@ -459,6 +485,7 @@ static void the_status_counts_and_copies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        GROUP_TEST(many_equal_rules_are_told_apart_by_their_order),
         GROUP_TEST(records_carry_the_labels_of_the_rule),
         GROUP_TEST(a_rule_sees_what_the_one_before_it_yields),
         GROUP_TEST(samples_lie_at_the_slot_less_the_offset),

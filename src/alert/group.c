@@ -30,21 +30,12 @@ static uint64_t hash_group(const struct rule_group *def)
     return hash;
 }
 
-static bool is_same_rule(const struct rule *a, const struct rule *b)
+/* Equal rules are told apart by their order: ordinal says how many were before. */
+static uint64_t hash_rule(const struct rule *rule, uint32_t ordinal)
 {
-    return a->kind == b->kind && str_equal(a->name, b->name) && labels_equal(a->labels, b->labels);
-}
-
-/* Equal rules are told apart by their order. */
-static uint64_t hash_rule(const struct rule_group *def, size_t i)
-{
-    const struct rule *rule = &def->rules[i];
     struct buf b = { 0 };
-    uint32_t ordinal = 0;
     uint64_t hash;
 
-    for (size_t k = 0; k < i; k++)
-        ordinal += is_same_rule(&def->rules[k], rule);
     buf_u8(&b, (uint8_t)rule->kind);
     buf_u32(&b, ordinal);
     buf_uvarint(&b, rule->name.len);
@@ -53,6 +44,41 @@ static uint64_t hash_rule(const struct rule_group *def, size_t i)
     hash = hash64(b.ptr, b.len);
     buf_free(&b);
     return hash;
+}
+
+static int by_key_and_place(const void *pa, const void *pb)
+{
+    const struct group_rule *a = *(struct group_rule *const *)pa,
+                            *b = *(struct group_rule *const *)pb;
+
+    return a->key != b->key ? (a->key > b->key) - (a->key < b->key) : (a > b) - (a < b);
+}
+
+/* Sorting brings equal rules together: files of many rules are generated, and all may be equal.
+ * False when out of memory. */
+static bool set_keys(struct group *g)
+{
+    size_t n = g->def->n_rules;
+    struct group_rule **sorted = calloc(n + 1, sizeof *sorted);
+    uint64_t key = 0;
+    uint32_t ordinal = 0;
+
+    if (!sorted)
+        return false;
+    for (size_t i = 0; i < n; i++) {
+        g->rules[i].key = hash_rule(g->rules[i].def, 0);
+        sorted[i] = &g->rules[i];
+    }
+    if (n > 1)
+        qsort(sorted, n, sizeof *sorted, by_key_and_place);
+    for (size_t i = 0; i < n; i++) {
+        ordinal = i > 0 && sorted[i]->key == key ? ordinal + 1 : 0;
+        key = sorted[i]->key;
+        if (ordinal > 0)
+            sorted[i]->key = hash_rule(sorted[i]->def, ordinal);
+    }
+    free(sorted);
+    return true;
 }
 
 struct group *group_new(const struct rule_group *def, const struct rule_settings *settings)
@@ -69,9 +95,12 @@ struct group *group_new(const struct rule_group *def, const struct rule_settings
     g->def = def;
     g->settings = settings;
     g->key = hash_group(def);
-    for (size_t i = 0; i < def->n_rules; i++) {
+    for (size_t i = 0; i < def->n_rules; i++)
         g->rules[i].def = &def->rules[i];
-        g->rules[i].key = hash_rule(def, i);
+    if (!set_keys(g)) {
+        free(g->rules);
+        free(g);
+        return NULL;
     }
     pthread_mutex_init(&g->lock, NULL);
     return g;

@@ -25,11 +25,17 @@ const char *rule_health_name(enum rule_health h)
     return names[h];
 }
 
-static struct group_rule *find_rule(const struct group *g, uint64_t key)
+/* Looks from a place on: a reload finds most rules where they were. */
+static struct group_rule *find_rule(const struct group *g, uint64_t key, size_t place)
 {
-    for (size_t i = 0; i < g->def->n_rules; i++)
-        if (g->rules[i].key == key)
-            return &g->rules[i];
+    size_t n = g->def->n_rules;
+
+    for (size_t i = 0; i < n; i++) {
+        struct group_rule *rule = &g->rules[(place + i) % n];
+
+        if (rule->key == key)
+            return rule;
+    }
     return NULL;
 }
 
@@ -154,7 +160,7 @@ enum errc group_restore(struct group *g, const struct group_env *env, struct sto
 
     for (size_t i = 0; rc == OK && i < n; i++) {
         struct group_rule *rule =
-            stored[i].key.group == g->key ? find_rule(g, stored[i].key.rule) : NULL;
+            stored[i].key.group == g->key ? find_rule(g, stored[i].key.rule, 0) : NULL;
 
         if (!rule || rule->def->kind != RULE_ALERTING)
             continue;
@@ -205,7 +211,7 @@ void group_adopt(struct group *g, struct group *old)
     pthread_mutex_lock(&old->lock);
     g->counters = old->counters;
     for (size_t i = 0; i < g->def->n_rules; i++) {
-        struct group_rule *from = find_rule(old, g->rules[i].key);
+        struct group_rule *from = find_rule(old, g->rules[i].key, i);
 
         if (from)
             adopt_rule(&g->rules[i], from);
