@@ -511,11 +511,19 @@ static enum errc restore(struct rule_manager *m, struct fresh_slots *fresh, stru
 
 /* ---- loading: the exchange ---- */
 
-static struct slot **find_fresh(const struct fresh_slots *fresh, const struct group *g)
+/* Looks from *place on, and leaves it behind what it found: both lists have the same order. */
+static struct slot **find_fresh(const struct fresh_slots *fresh, const struct group *g,
+                                size_t *place)
 {
-    for (size_t i = 0; i < fresh->n; i++)
-        if (fresh->items[i]->fresh && group_key(fresh->items[i]->group) == group_key(g))
-            return &fresh->items[i];
+    for (size_t i = 0; i < fresh->n; i++) {
+        size_t at = (*place + i) % fresh->n;
+        struct slot *s = fresh->items[at];
+
+        if (!s->fresh || group_key(s->group) != group_key(g))
+            continue;
+        *place = at + 1;
+        return &fresh->items[at];
+    }
     return NULL;
 }
 
@@ -552,10 +560,10 @@ static void exchange_all(struct rule_manager *m, struct fresh_slots *fresh,
                          struct alert_changes *changes, int64_t t_ms)
 {
     struct slot **before = m->slots;
-    size_t n_before = m->n_slots;
+    size_t n_before = m->n_slots, place = 0;
 
     for (size_t i = 0; i < n_before; i++) {
-        struct slot **at = find_fresh(fresh, before[i]->group);
+        struct slot **at = find_fresh(fresh, before[i]->group, &place);
 
         claim(m, before[i]);
         if (at)
