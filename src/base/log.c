@@ -58,6 +58,9 @@ void log_line(enum log_level level, const char *msg, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(pairs, sizeof pairs, fmt, ap);
     va_end(ap);
+    for (char *p = pairs; *p; p++)
+        if ((unsigned char)*p < 0x20) /* a name with a line end must not make a line of its own */
+            *p = ' ';
     if (pairs[0])
         buf_printf(&line, " %s", pairs);
     buf_u8(&line, '\n');
