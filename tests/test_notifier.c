@@ -272,6 +272,19 @@ static struct alertmanager_status status_of(struct rig *r, size_t i)
     return all[i];
 }
 
+/* Until an attempt that was begun from now on has failed: what is sent next is made of all that is queued by now. The first
+ * one to end may have been begun before. */
+static void wait_for_fresh_attempt(struct rig *r)
+{
+    int64_t end_ns = clock_mono_ns(&clock_system) + INT64_C(1000000000) * PATIENCE_S;
+    uint64_t before = status_of(r, 0).requests;
+
+    while (status_of(r, 0).requests < before + 2) {
+        assert_true(clock_mono_ns(&clock_system) < end_ns);
+        sched_yield();
+    }
+}
+
 /* ---- what is sent ---- */
 
 static void an_alert_is_sent_as_alertmanager_reads_it(void **state)
@@ -369,6 +382,7 @@ static void batches_hold_256_alerts(void **state)
     fake_wait(f, &f->n_requests, 1); /* from now on everything waits */
     for (uint64_t id = 2; id <= 600; id++)
         fire(r, id);
+    wait_for_fresh_attempt(r);
     fake_answer(f, (struct peer_reply){ 0 }, 0);
     wait_until_told(r, 600);
     assert_int_equal(f->n_accepted, 3);
@@ -395,6 +409,7 @@ static void no_transition_is_lost_while_the_server_is_away(void **state)
     atomic_fetch_add(&r->now_ms, 3600000);
     resolve(r, 1);
     assert_true(notifier_pending(r->notifier, 1));
+    wait_for_fresh_attempt(r);
     fake_arrive(f);
     wait_until_told(r, 1);
     wait_until_told(r, 2);
