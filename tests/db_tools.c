@@ -89,7 +89,9 @@ bool append_series(struct db *db, const char *series, const struct sample *sampl
     struct label labels[16];
     char *text = strdup(series);
     struct write_result own = { 0 };
-    struct write_series s = { labels, parse_labels(text, labels, 16), 0, n, 0 };
+    struct write_series s = { .labels = labels,
+                              .n_labels = parse_labels(text, labels, 16),
+                              .n_samples = n };
     struct write_batch b = { .series = &s, .n_series = 1, .samples = samples, .n_samples = n };
     enum errc rc = db_append(db, &b, res ? res : &own, NULL);
 

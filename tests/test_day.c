@@ -404,7 +404,9 @@ static void names_and_values_are_those_of_visible_flushes(void **state)
     const struct label extra[] = { { METRIC_NAME, STR("n") }, { STR("zone"), STR("a") } };
     const int64_t t_ms = T0;
     const double v = 1;
-    struct column one = { (int64_t *)(uintptr_t)&t_ms, (double *)(uintptr_t)&v, 1, 1 };
+    struct column one = {
+        .t_ms = (int64_t *)(uintptr_t)&t_ms, .v = (double *)(uintptr_t)&v, .n = 1, .cap = 1
+    };
 
     add_run(f, w, 2, (struct run){ 0, 10, 2, 0 });
     must_commit(f, w);

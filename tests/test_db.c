@@ -331,7 +331,7 @@ static int sync_unless_bad(void *ctx, int fd)
 static enum errc append_one(struct db *db, int64_t t_ms, struct err *err)
 {
     struct label name = { METRIC_NAME, STR("m") };
-    struct write_series s = { &name, 1, 0, 1, 0 };
+    struct write_series s = { .labels = &name, .n_labels = 1, .n_samples = 1 };
     struct sample sample = { t_ms, 1 };
     struct write_batch b = { .series = &s, .n_series = 1, .samples = &sample, .n_samples = 1 };
     struct write_result res = { 0 };

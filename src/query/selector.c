@@ -282,7 +282,7 @@ static enum errc subquery_pass(void *ctx, struct fseries *s, struct err *err)
     struct range_series out = { .labels = s->labels, .drop_name = s->drop_name };
     enum errc rc;
 
-    sub->column.n = 0;
+    column_clear(&sub->column);
     if (!column_reserve(&sub->column, q->steps.n))
         return err_set(err, ERR_NOMEM, 0, "out of memory");
     for (size_t i = 0; i < q->steps.n; i++)

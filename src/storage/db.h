@@ -18,6 +18,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/err.h"
+#include "storage/histogram.h"
 #include "storage/labels.h"
 #include "storage/matcher.h"
 #include "storage/sample.h"
@@ -70,8 +71,24 @@ db_reject_name(enum db_reject reason); /* "labels", "too_old", ...: a metric lab
 struct write_series {
     struct label *labels;
     size_t n_labels;
-    size_t first_sample, n_samples; /* in write_batch.samples */
+    size_t first_sample, n_samples;       /* in write_batch.samples */
+    size_t first_histogram, n_histograms; /* in write_batch.histograms */
+    size_t first_exemplar, n_exemplars;   /* in write_batch.exemplars */
     size_t n_unsupported; /* values of a kind that cannot be stored yet (rejected and named) */
+};
+
+/* A native histogram of a series, as its sender wrote it: db_append checks it. */
+struct write_histogram {
+    int64_t t_ms;
+    int64_t start_ms; /* when it began at zero; 0 unknown */
+    struct histogram h;
+};
+
+/* One observation that a series counted, with labels of its own, such as a trace id. */
+struct exemplar {
+    struct labels labels;
+    double v;
+    int64_t t_ms;
 };
 
 enum metric_type {
@@ -98,7 +115,13 @@ struct write_batch {
     struct write_series *series;
     size_t n_series;
     const struct sample *samples;
+    const int64_t *start_ms; /* of each sample, when its counter began at zero; 0 unknown. NULL:
+                                of none */
     size_t n_samples;
+    const struct write_histogram *histograms;
+    size_t n_histograms;
+    const struct exemplar *exemplars;
+    size_t n_exemplars;
     const struct metric_metadata *metadata;
     size_t n_metadata;
 };

@@ -126,13 +126,16 @@ static void check_series(struct append *a, size_t i)
 {
     struct write_series *s = &a->batch->series[i];
     struct err err = err_in(a->arena);
+    size_t n_unsupported = s->n_unsupported + s->n_histograms;
     struct labels ls;
 
     ASSERT(s->first_sample + s->n_samples <= a->batch->n_samples);
+    ASSERT(s->first_histogram + s->n_histograms <= a->batch->n_histograms);
+    ASSERT(s->first_exemplar + s->n_exemplars <= a->batch->n_exemplars);
     a->sets[i].n = 0;
     if (a->refs[i] == HEAD_NO_SERIES
         && labels_canonicalise(s->labels, &s->n_labels, &a->db->options.label_limits, &err) != OK) {
-        size_t lost = s->n_samples + s->n_unsupported;
+        size_t lost = s->n_samples + n_unsupported;
 
         reject(a, DB_REJECT_LABELS, lost ? lost : 1);
         if (may_name(a))
@@ -140,12 +143,12 @@ static void check_series(struct append *a, size_t i)
         return;
     }
     ls = (struct labels){ s->labels, s->n_labels };
-    if (s->n_unsupported) {
-        reject(a, DB_REJECT_UNSUPPORTED, s->n_unsupported);
+    if (n_unsupported) {
+        reject(a, DB_REJECT_UNSUPPORTED, n_unsupported);
         if (may_name(a)) {
             buf_printf(&a->res->text,
                        "native histograms are not supported yet: %zu samples of series ",
-                       s->n_unsupported);
+                       n_unsupported);
             name_series(a, ls);
         }
     }

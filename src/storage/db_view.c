@@ -276,7 +276,7 @@ enum errc db_read(struct db_view *v, const struct series *s, int64_t min_t_ms, i
 
     min_t_ms = min_t_ms > v->min_t_ms ? min_t_ms : v->min_t_ms;
     max_t_ms = max_t_ms < v->max_t_ms ? max_t_ms : v->max_t_ms;
-    out->n = 0;
+    column_clear(out);
     for (const struct place *p = places->first; p && rc == OK; p = p->next) {
         if (p->txn)
             rc = note(v->db, day_read(p->txn, p->id, min_t_ms, max_t_ms, out, &overlaps, err));

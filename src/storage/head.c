@@ -447,7 +447,7 @@ static bool copy_sorted(struct column *out, const struct sample *s, size_t n, bo
         t_ms[i] = s[i].t_ms;
         v[i] = s[i].v;
     }
-    out->n += n;
+    column_filled(out, n);
     return true;
 }
 
@@ -562,7 +562,7 @@ enum errc head_read_frozen(struct head *h, uint32_t ref, int64_t min_t_ms, int64
     bool overlaps = false;
 
     ASSERT(r->n_late == 0);
-    out->n = 0;
+    column_clear(out);
     return read_run(r, min_t_ms, max_t_ms, out, &overlaps) ? OK : ERR_NOMEM;
 }
 

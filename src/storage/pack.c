@@ -407,6 +407,6 @@ enum errc pack_read(const struct pack *p, const struct pack_chunk *chunk, struct
     if (rc == OK)
         rc = read_floats(p, chunk, out->v + out->n, err);
     if (rc == OK)
-        out->n += chunk->n;
+        column_filled(out, chunk->n);
     return rc;
 }

@@ -3,30 +3,50 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
+#include "storage/histogram.h"
 #include "base/banned.h"
+
+/* Grows one array to cap items; false leaves it as it was. */
+static bool grow(void *array, size_t cap, size_t item)
+{
+    void *p, *old;
+
+    memcpy(&old, array, sizeof old);
+    p = realloc(old, cap * item);
+    if (!p)
+        return false;
+    memcpy(array, &p, sizeof p);
+    return true;
+}
 
 bool column_reserve(struct column *c, size_t n)
 {
     size_t cap = c->cap ? c->cap : 64;
-    int64_t *t;
-    double *v;
 
     if (n <= c->cap)
         return true;
-    if (n > SIZE_MAX / 4 / sizeof *t)
+    if (n > SIZE_MAX / 4 / sizeof *c->t_ms)
         return false;
     while (cap < n)
         cap *= 2;
-    t = realloc(c->t_ms, cap * sizeof *t);
-    if (!t)
+    /* After a failure some arrays are larger than cap says, which is harmless. */
+    if (!grow(&c->t_ms, cap, sizeof *c->t_ms) || !grow(&c->v, cap, sizeof *c->v)
+        || (c->h && !grow(&c->h, cap, sizeof *c->h))
+        || (c->start_ms && !grow(&c->start_ms, cap, sizeof *c->start_ms)))
         return false;
-    c->t_ms = t;
-    v = realloc(c->v, cap * sizeof *v);
-    if (!v)
-        return false; /* t_ms is larger than it says, which is harmless */
-    c->v = v;
     c->cap = cap;
     return true;
+}
+
+void column_filled(struct column *c, size_t n)
+{
+    DEBUG_ASSERT(n <= c->cap - c->n);
+    if (c->h)
+        memset(c->h + c->n, 0, n * sizeof *c->h);
+    if (c->start_ms)
+        memset(c->start_ms + c->n, 0, n * sizeof *c->start_ms);
+    c->n += n;
 }
 
 bool column_add(struct column *c, int64_t t_ms, double v)
@@ -35,20 +55,59 @@ bool column_add(struct column *c, int64_t t_ms, double v)
         return false;
     c->t_ms[c->n] = t_ms;
     c->v[c->n] = v;
-    c->n++;
+    column_filled(c, 1);
     return true;
+}
+
+bool column_add_histogram(struct column *c, int64_t t_ms, const struct histogram *h)
+{
+    const struct histogram *copy;
+
+    if (!c->h && !(c->h = calloc(c->cap ? c->cap : 1, sizeof *c->h)))
+        return false;
+    if (!c->histograms && !(c->histograms = arena_new(0)))
+        return false;
+    copy = histogram_copy(c->histograms, h);
+    if (!copy || !column_add(c, t_ms, h->sum))
+        return false;
+    c->h[c->n - 1] = copy;
+    return true;
+}
+
+bool column_set_start(struct column *c, int64_t start_ms)
+{
+    ASSERT(c->n > 0);
+    if (start_ms == 0)
+        return true;
+    if (!c->start_ms && !(c->start_ms = calloc(c->cap, sizeof *c->start_ms)))
+        return false;
+    c->start_ms[c->n - 1] = start_ms;
+    return true;
+}
+
+void column_clear(struct column *c)
+{
+    c->n = 0;
+    free(c->h);
+    c->h = NULL;
+    free(c->start_ms);
+    c->start_ms = NULL;
+    if (c->histograms)
+        arena_reset(c->histograms);
 }
 
 void column_free(struct column *c)
 {
+    column_clear(c);
     free(c->t_ms);
     free(c->v);
+    arena_free(c->histograms);
     *c = (struct column){ 0 };
 }
 
 struct entry {
     int64_t t_ms;
-    double v;
+    size_t at; /* where in the column */
 };
 
 /* Stable bottom-up merge sort: of equal times the first stays first. from and to swap roles each
@@ -76,6 +135,27 @@ static struct entry *merge_sort(struct entry *from, struct entry *to, size_t n)
     return from;
 }
 
+/* Puts the samples that keep names in its order in place of those that are there. */
+static void rearrange(struct column *c, const struct entry *keep, size_t n, uint64_t *scratch)
+{
+    for (size_t i = 0; i < n; i++)
+        memcpy(&scratch[i], &c->v[keep[i].at], sizeof *scratch);
+    memcpy(c->v, scratch, n * sizeof *c->v);
+    for (size_t i = 0; c->h && i < n; i++)
+        memcpy(&scratch[i], &c->h[keep[i].at], sizeof *scratch);
+    if (c->h)
+        memcpy(c->h, scratch, n * sizeof *c->h);
+    for (size_t i = 0; c->start_ms && i < n; i++)
+        memcpy(&scratch[i], &c->start_ms[keep[i].at], sizeof *scratch);
+    if (c->start_ms)
+        memcpy(c->start_ms, scratch, n * sizeof *c->start_ms);
+    for (size_t i = 0; i < n; i++)
+        c->t_ms[i] = keep[i].t_ms;
+    c->n = n;
+}
+
+_Static_assert(sizeof(struct histogram *) == sizeof(uint64_t), "rearrange() moves pointers as u64");
+
 bool column_normalise(struct column *c)
 {
     struct entry *entries, *sorted;
@@ -85,19 +165,16 @@ bool column_normalise(struct column *c)
         i++;
     if (i >= c->n)
         return true;
-    entries = malloc(2 * c->n * sizeof *entries);
+    entries = malloc(c->n * (2 * sizeof *entries + sizeof(uint64_t)));
     if (!entries)
         return false;
     for (i = 0; i < c->n; i++)
-        entries[i] = (struct entry){ c->t_ms[i], c->v[i] };
+        entries[i] = (struct entry){ c->t_ms[i], i };
     sorted = merge_sort(entries, entries + c->n, c->n);
-    for (i = 0; i < c->n; i++) {
-        if (n > 0 && c->t_ms[n - 1] == sorted[i].t_ms)
-            continue;
-        c->t_ms[n] = sorted[i].t_ms;
-        c->v[n++] = sorted[i].v;
-    }
-    c->n = n;
+    for (i = 0; i < c->n; i++)
+        if (n == 0 || sorted[n - 1].t_ms != sorted[i].t_ms)
+            sorted[n++] = sorted[i];
+    rearrange(c, sorted, n, (uint64_t *)(entries + 2 * c->n));
     free(entries);
     return true;
 }

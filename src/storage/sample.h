@@ -12,6 +12,9 @@
 
 #include "base/bytes.h"
 
+struct arena;
+struct histogram;
+
 #define STALE_NAN_BITS 0x7ff0000000000002u
 #define QUIET_NAN_BITS 0x7ff8000000000001u /* an ordinary NaN, as Prometheus writes it */
 
@@ -58,17 +61,34 @@ static inline int64_t day_last_ms(int64_t day)
 }
 
 /* Samples of one series, times strictly increasing: parallel arrays on the heap, grown as needed,
- * reused by the caller. Zero-initialise it; free it with column_free(). */
+ * reused by the caller. Zero-initialise it; free it with column_free().
+ *
+ * A sample is a float, or a histogram: then h[i] points to it and v[i] is its sum, so that the
+ * staleness marker is found in v[i] whatever the kind. The arrays h and start_ms exist only when a
+ * sample needs them: most columns are plain floats.
+ */
 struct column {
     int64_t *t_ms;
     double *v;
+    const struct histogram **h; /* NULL: floats only; h[i] NULL: sample i is a float */
+    int64_t *start_ms; /* NULL: none known; when the counter of sample i began at zero, 0 unknown */
     size_t n, cap;
+    struct arena *histograms; /* private: holds what h points to */
 };
 
-/* Room for n samples in all; false when out of memory. */
+/* Room for n samples in all, in every array that exists; false when out of memory. What adds floats
+ * by writing t_ms and v itself calls column_filled() afterwards. */
 MUST_USE bool column_reserve(struct column *c, size_t n);
-/* Appends one sample; false when out of memory. */
+/* Makes the column longer by n floats that were written to t_ms and v. */
+void column_filled(struct column *c, size_t n);
+/* Appends one sample; false when out of memory: nothing has changed. */
 MUST_USE bool column_add(struct column *c, int64_t t_ms, double v);
+/* The same for a histogram, of which a deep copy is kept until column_clear(). */
+MUST_USE bool column_add_histogram(struct column *c, int64_t t_ms, const struct histogram *h);
+/* Notes the start time of the last sample; 0 does nothing. False when out of memory. */
+MUST_USE bool column_set_start(struct column *c, int64_t start_ms);
+/* Empties the column, keeping memory for the next. */
+void column_clear(struct column *c);
 void column_free(struct column *c);
 
 /* Sorts c by time if needed; of equal times the first in c is kept. False when out of memory: c is
