@@ -497,6 +497,45 @@ static void bad_samples_are_refused_and_named_and_the_good_ones_stored(void **st
     db_close(db);
 }
 
+/* Who sent more than samples, such as data points of several series, must know which were lost. */
+static void each_series_is_told_how_much_of_it_was_refused(void **state)
+{
+    struct fake_clock clock;
+    struct db_options o = test_db_options(NULL);
+    struct write_result res = { 0 };
+    int64_t now = T0 * 1000LL;
+    struct sample samples[] = {
+        { now, 1 }, { now + 600001, 2 }, { now, 3 }, { now, 4 }, { now, 5 }
+    };
+    struct label labels[][2] = {
+        { { METRIC_NAME, STR("a") }, { STR("x"), STR("1") } },
+        { { METRIC_NAME, STR("b") }, { STR("x"), STR("1") } },
+        { { STR("y"), STR("1") }, { STR("x"), STR("1") } },
+        { { METRIC_NAME, STR("a") }, { STR("x"), STR("1") } },
+    };
+    struct write_series series[] = {
+        { .labels = labels[0], .n_labels = 2, .first_sample = 0, .n_samples = 2 }, /* too new */
+        { .labels = labels[1], .n_labels = 2, .first_sample = 2, .n_samples = 1, .n_rejected = 9 },
+        { .labels = labels[2], .n_labels = 2, .first_sample = 3, .n_samples = 1 }, /* no name */
+        { .labels = labels[3], .n_labels = 2, .first_sample = 4, .n_samples = 1 }, /* twice */
+    };
+    const size_t refused[] = { 1, 0, 1, 1 };
+    struct write_batch b = { .series = series, .n_series = 4, .samples = samples, .n_samples = 5 };
+    struct db *db;
+
+    (void)state;
+    fake_clock_init(&clock, now);
+    o.clock = &clock.clock;
+    db = open_db(&o);
+    assert_int_equal(db_append(db, &b, &res, NULL), OK);
+    assert_int_equal(res.stored, 2);
+    for (size_t i = 1; i < 3; i++)
+        assert_int_equal(series[i].n_rejected, refused[i]);
+    assert_int_equal(series[0].n_rejected + series[3].n_rejected, refused[0] + refused[3]);
+    buf_free(&res.text);
+    db_close(db);
+}
+
 static void a_series_without_a_name_is_refused_alone(void **state)
 {
     struct db_options o = test_db_options(NULL);
@@ -883,6 +922,7 @@ int main(void)
         cmocka_unit_test(a_view_shows_its_time_range_and_nothing_else),
         cmocka_unit_test(the_oldest_time_there_is_can_be_stored),
         cmocka_unit_test(bad_samples_are_refused_and_named_and_the_good_ones_stored),
+        cmocka_unit_test(each_series_is_told_how_much_of_it_was_refused),
         cmocka_unit_test(a_series_without_a_name_is_refused_alone),
         cmocka_unit_test(beyond_the_memory_for_labels_only_new_series_are_refused),
         cmocka_unit_test(only_the_first_rejections_are_written_out),

@@ -75,6 +75,8 @@ struct write_series {
     size_t first_histogram, n_histograms; /* in write_batch.histograms */
     size_t first_exemplar, n_exemplars;   /* in write_batch.exemplars */
     size_t n_unsupported; /* values of a kind that cannot be stored yet (rejected and named) */
+    size_t n_rejected;    /* out: what of it db_append() did not store; 1 for a series without
+                           * samples whose labels are bad */
 };
 
 /* A native histogram of a series, as its sender wrote it: db_append checks it. */

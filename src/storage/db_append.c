@@ -35,6 +35,7 @@ struct append {
     uint32_t *refs;
     size_t n_named;
     /* written by the committer while we wait */
+    size_t duplicate_at; /* the series that had the last one */
     struct duplicate duplicates[NAMED];
     uint64_t n_duplicates, n_stored;
     bool nomem;
@@ -66,6 +67,12 @@ static void reject(struct append *a, enum db_reject reason, uint64_t n)
 {
     a->res->rejected[reason] += n;
     atomic_fetch_add(&a->db->rejected[reason], n);
+}
+
+static void reject_of(struct append *a, struct write_series *s, enum db_reject reason, uint64_t n)
+{
+    s->n_rejected += n;
+    reject(a, reason, n);
 }
 
 /* Room for another line? The first NAMED are written out. */
@@ -103,7 +110,7 @@ static bool time_fits(const struct append *a, int64_t t_ms)
 }
 
 /* Counts the samples of series i that fit, names those that do not. */
-static size_t check_times(struct append *a, const struct write_series *s, struct labels ls)
+static size_t check_times(struct append *a, struct write_series *s, struct labels ls)
 {
     size_t fit = 0;
 
@@ -113,7 +120,7 @@ static size_t check_times(struct append *a, const struct write_series *s, struct
         if (time_fits(a, sample.t_ms)) {
             fit++;
         } else {
-            reject(a, sample.t_ms < a->min_t_ms ? DB_REJECT_TOO_OLD : DB_REJECT_TOO_NEW, 1);
+            reject_of(a, s, sample.t_ms < a->min_t_ms ? DB_REJECT_TOO_OLD : DB_REJECT_TOO_NEW, 1);
             name_time(a, sample, ls);
         }
     }
@@ -133,18 +140,19 @@ static void check_series(struct append *a, size_t i)
     ASSERT(s->first_histogram + s->n_histograms <= a->batch->n_histograms);
     ASSERT(s->first_exemplar + s->n_exemplars <= a->batch->n_exemplars);
     a->sets[i].n = 0;
+    s->n_rejected = 0;
     if (a->refs[i] == HEAD_NO_SERIES
         && labels_canonicalise(s->labels, &s->n_labels, &a->db->options.label_limits, &err) != OK) {
         size_t lost = s->n_samples + n_unsupported;
 
-        reject(a, DB_REJECT_LABELS, lost ? lost : 1);
+        reject_of(a, s, DB_REJECT_LABELS, lost ? lost : 1);
         if (may_name(a))
             buf_printf(&a->res->text, "%s\n", err_text(&err));
         return;
     }
     ls = (struct labels){ s->labels, s->n_labels };
     if (n_unsupported) {
-        reject(a, DB_REJECT_UNSUPPORTED, n_unsupported);
+        reject_of(a, s, DB_REJECT_UNSUPPORTED, n_unsupported);
         if (may_name(a)) {
             buf_printf(&a->res->text,
                        "native histograms are not supported yet: %zu samples of series ",
@@ -172,7 +180,8 @@ static bool leave_out_unknown(struct append *a)
 
     for (size_t i = 0; i < a->batch->n_series; i++) {
         if (a->sets[i].n > 0 && a->refs[i] == HEAD_NO_SERIES) {
-            reject(a, DB_REJECT_SERIES_LIMIT, count_fitting(a, &a->batch->series[i]));
+            reject_of(a, &a->batch->series[i], DB_REJECT_SERIES_LIMIT,
+                      count_fitting(a, &a->batch->series[i]));
             if (may_name(a)) {
                 buf_printf(&a->res->text,
                            "the labels of all series take %zu bytes of memory, no new series is "
@@ -254,6 +263,23 @@ static bool apply_define(void *ctx, uint32_t ref, struct bytes labels)
     return true;
 }
 
+/* Finds whose duplicate it is: samples are applied in the order of the batch. */
+static void blame_series(struct append *a, uint32_t ref)
+{
+    size_t n = a->batch->n_series;
+
+    for (size_t k = 0; k < n; k++) {
+        size_t i = (a->duplicate_at + k) % n;
+        struct write_series *s = &a->batch->series[i];
+
+        if (a->refs[i] != ref || a->sets[i].n == 0 || s->n_rejected >= s->n_samples)
+            continue;
+        s->n_rejected++;
+        a->duplicate_at = i;
+        return;
+    }
+}
+
 static bool apply_sample(void *ctx, uint32_t ref, struct sample s)
 {
     struct apply *p = ctx;
@@ -271,6 +297,7 @@ static bool apply_sample(void *ctx, uint32_t ref, struct sample s)
         if (a->n_duplicates < NAMED)
             a->duplicates[a->n_duplicates] = (struct duplicate){ ref, s.t_ms };
         a->n_duplicates++;
+        blame_series(a, ref);
         break;
     case APPEND_NOMEM:
         a->nomem = true;
