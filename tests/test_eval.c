@@ -158,7 +158,6 @@ static void failures_say_what_is_wrong(void **state)
           "anchored modifier can only be used with: changes, delta, increase, rate, resets - not "
           "with deriv" },
         { "info(q)", ERR_UNSUPPORTED, "info is not supported yet" },
-        { "start_timestamp(q)", ERR_UNSUPPORTED, "start_timestamp is not supported yet" },
     };
     struct fixture *f = *state;
 

@@ -235,7 +235,7 @@ static enum errc eval_fold(struct query *q, const struct node *n, sink *to, void
 
     for (size_t i = 0; rc == OK && i < f.by.n; i++) {
         struct fold_group *g = &f.groups[i];
-        struct fseries s = { f.by.groups[i].labels, g->name.drop_name, g->columns[0] };
+        struct fseries s = { f.by.groups[i].labels, g->name.drop_name, g->columns[0], NULL };
 
         if (f.fold->finish)
             f.fold->finish(g->columns, q->steps.n);

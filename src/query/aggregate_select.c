@@ -213,7 +213,7 @@ static enum errc emit_ordered(struct topk *t, struct err *err)
             const struct input *in = &t->inputs[h->items[i].series];
             double v = t->negate ? -h->items[i].key : h->items[i].key;
 
-            rc = t->to(t->ctx, &(struct fseries){ in->labels, in->drop_name, &v }, err);
+            rc = t->to(t->ctx, &(struct fseries){ in->labels, in->drop_name, &v, NULL }, err);
         }
     }
     return rc;
@@ -270,7 +270,8 @@ static enum errc emit_by_series(struct topk *t, struct err *err)
         for (size_t j = first[i]; j < first[i + 1]; j++)
             v[kept[j].step] = kept[j].v;
         if ((rc = query_poll(t->q, err)) == OK)
-            rc = t->to(t->ctx, &(struct fseries){ t->inputs[i].labels, t->inputs[i].drop_name, v },
+            rc = t->to(t->ctx,
+                       &(struct fseries){ t->inputs[i].labels, t->inputs[i].drop_name, v, NULL },
                        err);
     }
     return rc;

@@ -30,8 +30,7 @@ struct quantile {
     struct query *q;
     struct grouping by;
     struct quantile_group *groups; /* by number in by */
-    size_t cap;
-    uint64_t held;       /* by the series of all groups */
+    size_t n_groups, cap;
     const double *param; /* by step */
     sink *to;
     void *ctx;
@@ -49,12 +48,10 @@ static enum errc keep_series(void *ctx, struct fseries *s, struct err *err)
     if (k->by.n > n) {
         if (!vec_reserve(&k->groups, &k->cap, n + 1, sizeof *k->groups))
             return err_set(err, ERR_NOMEM, 0, "out of memory");
-        k->groups[n] = (struct quantile_group){ 0 };
+        k->groups[k->n_groups++] = (struct quantile_group){ 0 };
     }
     note_name_loss(&k->groups[id].name, s, n_steps);
-    if ((rc = vector_add(k->q, &k->groups[id].series, s, err)) == OK)
-        k->held += n_steps;
-    return rc;
+    return vector_add(k->q, &k->groups[id].series, s, err);
 }
 
 static enum errc emit_quantile(const struct quantile *k, size_t id, struct err *err)
@@ -75,7 +72,8 @@ static enum errc emit_quantile(const struct quantile *k, size_t id, struct err *
     }
     if (rc != OK)
         return rc;
-    return k->to(k->ctx, &(struct fseries){ k->by.groups[id].labels, g->name.drop_name, v }, err);
+    return k->to(k->ctx, &(struct fseries){ k->by.groups[id].labels, g->name.drop_name, v, NULL },
+                 err);
 }
 
 static void warn_about_quantile(struct query *q, const double *param, uint32_t pos)
@@ -105,7 +103,8 @@ enum errc eval_quantile(struct query *q, const struct node *n, sink *to, void *c
     rc = eval_each(q, n->aggregate.expr, keep_series, &k, err);
     for (size_t i = 0; rc == OK && i < k.by.n; i++)
         rc = emit_quantile(&k, i, err);
-    query_release(q, k.held);
+    for (size_t i = 0; i < k.n_groups; i++)
+        vector_release(q, &k.groups[i].series);
     grouping_free(&k.by);
     free(k.groups);
     return rc;

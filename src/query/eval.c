@@ -15,6 +15,7 @@
 #include "query/functions.h"
 #include "query/functions_impl.h"
 #include "query/grouping.h"
+#include "storage/histogram.h"
 
 #include "base/banned.h"
 
@@ -43,6 +44,11 @@ enum errc query_hold(struct query *q, uint64_t samples, struct err *err)
             err, ERR_LIMIT, 0,
             "query processing would load too many samples into memory in query execution");
     return OK;
+}
+
+void query_next_series(struct query *q)
+{
+    arena_reset(q->scratch);
 }
 
 void query_release(struct query *q, uint64_t samples)
@@ -76,9 +82,29 @@ enum errc values_new(struct query *q, double **out, struct err *err)
     return rc;
 }
 
+enum errc histograms_new(struct query *q, const struct histogram ***out, struct err *err)
+{
+    if (q->steps.n > q->options->max_samples)
+        return query_hold(q, q->steps.n, err);
+    *out = ARENA_NEW(q->arena, const struct histogram *, q->steps.n);
+    return *out ? OK : eval_arena_full(q, err);
+}
+
+static enum errc copy_histograms(struct query *q, const struct histogram *const *from,
+                                 const struct histogram ***out, struct err *err)
+{
+    enum errc rc = histograms_new(q, out, err);
+
+    for (size_t i = 0; rc == OK && i < q->steps.n; i++)
+        if (from[i] && !((*out)[i] = histogram_copy(q->arena, from[i])))
+            rc = eval_arena_full(q, err);
+    return rc;
+}
+
 enum errc vector_add(struct query *q, struct vector *v, const struct fseries *s, struct err *err)
 {
     double *copy;
+    uint64_t weight;
     enum errc rc = values_alloc(q, &copy, err);
 
     if (rc != OK)
@@ -93,11 +119,19 @@ enum errc vector_add(struct query *q, struct vector *v, const struct fseries *s,
         v->items = items;
         v->cap = cap;
     }
-    if ((rc = query_hold(q, q->steps.n, err)) != OK)
+    weight = samples_weight(s->h, q->steps.n);
+    if ((rc = query_hold(q, weight, err)) != OK)
         return rc;
+    v->held += weight;
     memcpy(copy, s->v, q->steps.n * sizeof *copy);
-    v->items[v->n++] = (struct fseries){ s->labels, s->drop_name, copy };
-    return OK;
+    v->items[v->n++] = (struct fseries){ s->labels, s->drop_name, copy, NULL };
+    return s->h ? copy_histograms(q, s->h, &v->items[v->n - 1].h, err) : OK;
+}
+
+void vector_release(struct query *q, struct vector *v)
+{
+    query_release(q, v->held);
+    v->held = 0;
 }
 
 static bool overlaps(const double *a, const double *b, size_t n)
@@ -113,13 +147,22 @@ static enum errc join_series(struct query *q, struct fseries *kept, const struct
                              struct err *err)
 {
     double *v;
+    const struct histogram **h = NULL;
     enum errc rc = values_alloc(q, &v, err);
 
+    if (rc == OK && (kept->h || s->h))
+        rc = histograms_new(q, &h, err);
     if (rc != OK)
         return rc;
-    for (size_t i = 0; i < q->steps.n; i++)
-        v[i] = is_absent(s->v[i]) ? kept->v[i] : s->v[i];
+    for (size_t i = 0; i < q->steps.n; i++) {
+        const struct fseries *from = is_absent(s->v[i]) ? kept : s;
+
+        v[i] = from->v[i];
+        if (h)
+            h[i] = series_histogram(from, i);
+    }
     kept->v = v;
+    kept->h = h;
     return OK;
 }
 
@@ -151,7 +194,7 @@ enum errc vector_join(struct query *q, struct vector *v, struct err *err)
 
 enum errc eval_check_duplicates(struct query *q, const struct vector *v, struct err *err)
 {
-    struct vector copy = { ARENA_NEW(q->arena, struct fseries, v->n), v->n, v->n };
+    struct vector copy = { ARENA_NEW(q->arena, struct fseries, v->n), v->n, v->n, 0 };
 
     if (!copy.items)
         return eval_arena_full(q, err);
@@ -191,7 +234,7 @@ static enum errc take_scalar(void *ctx, struct fseries *s, struct err *err)
     struct scalar_sink *t = ctx;
 
     (void)err;
-    ASSERT(!t->got);
+    ASSERT(!t->got && !s->h);
     memcpy(t->v, s->v, t->q->steps.n * sizeof *s->v);
     t->got = true;
     return OK;
@@ -223,25 +266,34 @@ struct str eval_string(const struct node *n)
 struct spread {
     sink *to;
     void *ctx;
+    struct query *q;
     double *v;
-    size_t n_steps;
+    const struct histogram **h; /* made when needed */
 };
 
 static enum errc spread_series(void *ctx, struct fseries *s, struct err *err)
 {
     struct spread *sp = ctx;
-    struct fseries out = { s->labels, s->drop_name, sp->v };
+    struct fseries out = { s->labels, s->drop_name, sp->v, NULL };
+    enum errc rc;
 
     if (is_absent(s->v[0]))
         return OK;
-    for (size_t i = 0; i < sp->n_steps; i++)
+    for (size_t i = 0; i < sp->q->steps.n; i++)
         sp->v[i] = s->v[0];
+    if (series_histogram(s, 0)) {
+        if (!sp->h && (rc = histograms_new(sp->q, &sp->h, err)) != OK)
+            return rc;
+        for (size_t i = 0; i < sp->q->steps.n; i++)
+            sp->h[i] = s->h[0];
+        out.h = sp->h;
+    }
     return sp->to(sp->ctx, &out, err);
 }
 
 static enum errc eval_number(struct query *q, double value, sink *to, void *ctx, struct err *err)
 {
-    struct spread sp = { to, ctx, NULL, q->steps.n };
+    struct spread sp = { to, ctx, q, NULL, NULL };
     struct fseries one = { .v = &value };
     enum errc rc = values_new(q, &sp.v, err);
 
@@ -251,7 +303,7 @@ static enum errc eval_number(struct query *q, double value, sink *to, void *ctx,
 static enum errc eval_invariant(struct query *q, const struct node *n, sink *to, void *ctx,
                                 struct err *err)
 {
-    struct spread sp = { to, ctx, NULL, q->steps.n };
+    struct spread sp = { to, ctx, q, NULL, NULL };
     struct query once = *q;
     enum errc rc = values_new(q, &sp.v, err);
 
@@ -272,6 +324,8 @@ static enum errc map_series(void *ctx, struct fseries *s, struct err *err)
 {
     struct map *m = ctx;
 
+    if (s->h && !series_keep_floats(s, m->q->steps.n))
+        return OK;
     for (size_t i = 0; i < m->q->steps.n; i++) {
         if (is_absent(s->v[i]))
             continue;
@@ -326,7 +380,7 @@ enum errc eval_each(struct query *q, const struct node *n, sink *to, void *ctx, 
     case NODE_NUMBER:
         return eval_number(q, n->number.value, to, ctx, err);
     case NODE_SELECTOR:
-        return eval_selector(q, n, false, to, ctx, err);
+        return eval_selector(q, n, PICK_VALUES, to, ctx, err);
     case NODE_CALL:
         return eval_call(q, n, to, ctx, err);
     case NODE_AGGREGATE:
@@ -346,7 +400,7 @@ enum errc eval_each(struct query *q, const struct node *n, sink *to, void *ctx, 
     return OK;
 }
 
-/* ---- timestamp() ---- */
+/* ---- timestamp(), start_timestamp() ---- */
 
 struct stamp {
     struct query *q;
@@ -361,6 +415,7 @@ static enum errc stamp_series(void *ctx, struct fseries *s, struct err *err)
     for (size_t i = 0; i < st->q->steps.n; i++)
         if (!is_absent(s->v[i]))
             s->v[i] = (double)step_time(&st->q->steps, i) / 1000;
+    s->h = NULL;
     s->drop_name = true;
     return st->to(st->ctx, s, err);
 }
@@ -380,6 +435,18 @@ enum errc call_timestamp(struct query *q, const struct node *call, sink *to, voi
     struct stamp st = { q, to, ctx };
 
     if (arg->kind == NODE_SELECTOR)
-        return eval_selector(q, arg, true, drop_name, &st, err);
+        return eval_selector(q, arg, PICK_TIMES, drop_name, &st, err);
     return eval_each(q, arg, stamp_series, &st, err);
+}
+
+/* Only samples as they are stored have a start time. */
+enum errc call_start_timestamp(struct query *q, const struct node *call, sink *to, void *ctx,
+                               struct err *err)
+{
+    const struct node *arg = call->call.args[0];
+
+    if (arg->kind == NODE_SELECTOR)
+        return eval_selector(q, arg, PICK_START_TIMES, drop_name, &(struct stamp){ q, to, ctx },
+                             err);
+    return eval_each(q, arg, sink_discard, NULL, err);
 }

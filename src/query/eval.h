@@ -21,6 +21,9 @@ struct db_view;
 struct query {
     const struct query_options *options;
     struct arena *arena;
+    /* Histograms of the one series that is on its way through the sinks, made by what it has passed.
+     * Who emits series one after the other empties it before each (query_next_series()). */
+    struct arena *scratch;
     struct str text;
     struct steps steps;
     struct query_shared *shared; /* deadline, counters, view: the same for all nested evaluations */
@@ -45,10 +48,19 @@ MUST_USE enum errc eval_scalar(struct query *q, const struct node *n, double **o
 /* The text of a string expression (literal, maybe in parentheses). */
 struct str eval_string(const struct node *n);
 
-/* A copy of s with its values appended to v, in the arena: what a collecting sink does. Its samples
- * count as held until the owner of v releases them. ERR_LIMIT. */
+/* A deep copy of s appended to v, in the arena: what a collecting sink does. Its samples count as
+ * held until vector_release(). ERR_LIMIT. */
 MUST_USE enum errc vector_add(struct query *q, struct vector *v, const struct fseries *s,
                               struct err *err);
+
+/* Stops counting the samples of v. */
+void vector_release(struct query *q, struct vector *v);
+
+/* Gives up the histograms of the series emitted before. */
+void query_next_series(struct query *q);
+
+/* n_steps pointers set to NULL, in the arena. ERR_LIMIT. */
+MUST_USE enum errc histograms_new(struct query *q, const struct histogram ***out, struct err *err);
 
 /* n_steps values set to absent, in the arena. ERR_LIMIT. */
 MUST_USE enum errc values_new(struct query *q, double **out, struct err *err);

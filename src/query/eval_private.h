@@ -60,17 +60,23 @@ MUST_USE enum errc query_prepare(struct query *q, struct node *root, struct time
 
 /* ---- selector.c ---- */
 
-/* Evaluates an instant vector selector. With sample_times the values are the samples' own times in
- * seconds. */
-MUST_USE enum errc eval_selector(struct query *q, const struct node *n, bool sample_times, sink *to,
+/* What a selector's values are: the samples', or their times in seconds; of start times 0 stands for
+ * an unknown one. */
+enum pick { PICK_VALUES, PICK_TIMES, PICK_START_TIMES };
+
+/* Evaluates an instant vector selector. */
+MUST_USE enum errc eval_selector(struct query *q, const struct node *n, enum pick pick, sink *to,
                                  void *ctx, struct err *err);
 
-/* The samples of one series over all windows of a range, staleness markers removed. */
+/* The samples of one series over all windows of a range, staleness markers removed. As in struct
+ * column, h is NULL when all are floats, since_ms when no start time is known. */
 struct range_series {
     struct labels labels;
     bool drop_name;
     const int64_t *t_ms;
     const double *v;
+    const struct histogram *const *h;
+    const int64_t *since_ms; /* when each sample's counter began at zero; 0: unknown */
     size_t n;
 };
 

@@ -129,7 +129,7 @@ const struct func funcs[] = {
     { "sort_desc", V, { V }, 1, 1, .eval = call_sort_desc, .keeps_name = true },
     { "sqrt", V, { V }, 1, 1, .each = sqrt },
     { "start", S, { TYPE_NONE }, 0, 0, .eval = NULL },
-    { "start_timestamp", V, { V }, 1, 1, .eval = NULL },
+    { "start_timestamp", V, { V }, 1, 1, .eval = call_start_timestamp },
     { "stddev_over_time", V, { R }, 1, 1, .over = stddev_over },
     { "stdvar_over_time", V, { R }, 1, 1, .over = stdvar_over },
     { "step", S, { TYPE_NONE }, 0, 0, .eval = NULL },

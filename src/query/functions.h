@@ -18,6 +18,8 @@ struct query;
 struct window {
     const int64_t *t_ms;
     const double *v;
+    const struct histogram *const *h; /* NULL: floats only, as .over always sees them */
+    const int64_t *since_ms;  /* NULL, or when each sample's counter began at zero; 0: unknown */
     size_t n;                 /* at least 1 */
     int64_t start_ms, end_ms; /* (start, end] after offset and @ */
     int64_t eval_ms;          /* the step's own time */

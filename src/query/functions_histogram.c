@@ -33,7 +33,7 @@ struct bucket_series {
     uint32_t next; /* TABLE_NONE ends */
 };
 
-struct histogram {
+struct classic {
     uint32_t first, last;
     size_t n;
 };
@@ -49,7 +49,7 @@ struct histograms {
     struct query *q;
     uint32_t pos; /* of the vector argument */
     struct grouping by;
-    struct histogram *items; /* by number in by */
+    struct classic *items; /* by number in by */
     size_t cap;
     struct bucket_series *series;
     size_t n_series, series_cap;
@@ -84,7 +84,7 @@ static void warn_about_le(const struct histograms *h, struct labels ls)
     buf_free(&text);
 }
 
-static enum errc histogram_of(struct histograms *h, struct labels ls, struct histogram **out,
+static enum errc histogram_of(struct histograms *h, struct labels ls, struct classic **out,
                               struct err *err)
 {
     size_t n = h->by.n;
@@ -96,7 +96,7 @@ static enum errc histogram_of(struct histograms *h, struct labels ls, struct his
     if (h->by.n > n) {
         if (!vec_reserve(&h->items, &h->cap, n + 1, sizeof *h->items))
             return err_set(err, ERR_NOMEM, 0, "out of memory");
-        h->items[n] = (struct histogram){ TABLE_NONE, TABLE_NONE, 0 };
+        h->items[n] = (struct classic){ TABLE_NONE, TABLE_NONE, 0 };
     }
     *out = &h->items[id];
     return OK;
@@ -114,7 +114,7 @@ static double *copy_values(const struct histograms *h, const double *v)
 static enum errc keep_bucket(void *ctx, struct fseries *s, struct err *err)
 {
     struct histograms *h = ctx;
-    struct histogram *histogram;
+    struct classic *histogram;
     struct bucket_series bucket = { .next = TABLE_NONE };
     bool out_of_range;
     enum errc rc;

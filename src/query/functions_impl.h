@@ -45,4 +45,4 @@ func_eval call_histogram_quantile, call_histogram_quantiles, call_histogram_frac
 func_eval call_of_native_histograms; /* functions that give nothing for floats */
 
 /* range.c, eval.c */
-func_eval call_absent_over_time, call_timestamp;
+func_eval call_absent_over_time, call_timestamp, call_start_timestamp;

@@ -311,7 +311,7 @@ static enum errc sorted(const struct order *o, sink *to, void *ctx, struct err *
         rc = sort_vector(o, &v, err);
     for (size_t i = 0; rc == OK && i < v.n; i++)
         rc = to(ctx, &v.items[i], err);
-    query_release(o->q, v.n); /* of one step */
+    vector_release(o->q, &v);
     return rc;
 }
 

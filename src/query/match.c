@@ -458,7 +458,7 @@ enum errc eval_match(struct query *q, const struct node *n, sink *to, void *ctx,
     };
     enum errc rc = run(&m, err);
 
-    query_release(q, m.one.n * q->steps.n);
+    vector_release(q, &m.one);
     grouping_free(&m.by_signature);
     grouping_free(&m.by_labels);
     free(m.signatures);

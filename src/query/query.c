@@ -15,6 +15,7 @@
 #include "query/parse.h"
 #include "query/range_functions.h"
 #include "storage/db.h"
+#include "storage/histogram.h"
 
 #include "base/banned.h"
 
@@ -77,19 +78,36 @@ static enum errc result_add(struct run *r, struct labels ls, bool without_name,
     return OK;
 }
 
-static enum errc points_new(struct run *r, struct result_series *s, size_t n, struct err *err)
+static enum errc points_new(struct run *r, struct result_series *s, size_t n, bool histograms,
+                            struct err *err)
 {
     enum errc rc = query_hold(&r->q, n, err);
 
     if (rc != OK)
         return rc;
     s->points = ARENA_NEW(r->result->arena, struct point, n);
-    return s->points ? OK : eval_arena_full(&r->q, err);
+    if (histograms)
+        s->h = ARENA_NEW(r->result->arena, const struct histogram *, n);
+    return s->points && (s->h || !histograms) ? OK : eval_arena_full(&r->q, err);
 }
 
 static void add_point(struct result_series *s, int64_t t_ms, double v)
 {
     s->points[s->n_points++] = (struct point){ t_ms, v };
+}
+
+/* Makes the point added last a copy of h; nothing when h is NULL. */
+static enum errc set_histogram(struct run *r, struct result_series *s, const struct histogram *h,
+                               struct err *err)
+{
+    enum errc rc;
+
+    if (!h)
+        return OK;
+    if ((rc = query_hold(&r->q, histogram_weight(h) - 1, err)) != OK)
+        return rc;
+    s->h[s->n_points - 1] = histogram_copy(r->result->arena, h);
+    return s->h[s->n_points - 1] ? OK : eval_arena_full(&r->q, err);
 }
 
 /* A sink: the values of a series as points. */
@@ -105,12 +123,16 @@ static enum errc add_values(void *ctx, struct fseries *s, struct err *err)
     if (n == 0)
         return OK;
     if ((rc = result_add(r, s->labels, s->drop_name, &out, err)) != OK
-        || (rc = points_new(r, out, n, err)) != OK)
+        || (rc = points_new(r, out, n, s->h != NULL, err)) != OK)
         return rc;
-    for (size_t i = 0; i < r->q.steps.n; i++)
-        if (!is_absent(s->v[i]))
-            add_point(out, step_time(&r->q.steps, i), s->v[i]);
-    return OK;
+    for (size_t i = 0; rc == OK && i < r->q.steps.n; i++) {
+        if (is_absent(s->v[i]))
+            continue;
+        add_point(out, step_time(&r->q.steps, i), s->v[i]);
+        if (s->h)
+            rc = set_histogram(r, out, s->h[i], err);
+    }
+    return rc;
 }
 
 /* A range sink: the samples of the only window. Of an anchored or smoothed range, its borders and
@@ -134,29 +156,31 @@ static enum errc add_samples(void *ctx, const struct range_series *s, struct err
     w.v = s->v + at.lo;
     w.start_ms = at.start_ms;
     w.end_ms = at.end_ms;
+    for (size_t i = at.lo; extended && s->h && i < at.hi; i++)
+        if (s->h[i])
+            return err_set(err, ERR_EXECUTION, r->root->pos,
+                           "%s modifier is not supported with histograms",
+                           m->anchored ? "anchored" : "smoothed");
     if (extended && !window_borders(&w, false, &borders))
         return OK;
     if ((rc = result_add(r, s->labels, s->drop_name, &out, err)) != OK
-        || (rc = points_new(r, out, w.n + 2, err)) != OK)
+        || (rc = points_new(r, out, w.n + 2, s->h != NULL, err)) != OK)
         return rc;
     if (extended)
         add_point(out, w.start_ms, borders.left);
-    for (size_t i = 0; i < w.n; i++)
-        if (!extended || (w.t_ms[i] > w.start_ms && w.t_ms[i] < w.end_ms))
-            add_point(out, w.t_ms[i], w.v[i]);
+    for (size_t i = 0; rc == OK && i < w.n; i++) {
+        if (extended && (w.t_ms[i] <= w.start_ms || w.t_ms[i] >= w.end_ms))
+            continue;
+        add_point(out, w.t_ms[i], w.v[i]);
+        if (s->h)
+            rc = set_histogram(r, out, s->h[at.lo + i], err);
+    }
     if (extended)
         add_point(out, w.end_ms, borders.right);
-    return OK;
+    return rc;
 }
 
 /* ---- putting in order ---- */
-
-static int compare_points(const void *a, const void *b)
-{
-    int64_t ta = ((const struct point *)a)->t_ms, tb = ((const struct point *)b)->t_ms;
-
-    return (ta > tb) - (ta < tb);
-}
 
 static int compare_series(const void *a, const void *b)
 {
@@ -164,24 +188,37 @@ static int compare_series(const void *a, const void *b)
                       ((const struct result_series *)b)->labels);
 }
 
-/* Adds the points of s to kept; two at one time are refused. */
-static enum errc join_points(struct run *r, struct result_series *kept,
-                             const struct result_series *s, struct err *err)
+/* Merges the points of b, a series that came to have the labels of a, into a. Two samples of one kind
+ * at one time are refused; of a float and a histogram both stay. */
+static enum errc join_points(struct run *r, struct result_series *a, const struct result_series *b,
+                             struct err *err)
 {
-    struct point *points =
-        arena_grow(r->result->arena, kept->points, kept->n_points * sizeof *points,
-                   (kept->n_points + s->n_points) * sizeof *points);
+    struct result_series out = { .labels = a->labels };
+    bool histograms = a->h || b->h;
+    size_t i = 0, j = 0;
 
-    if (!points)
+    out.points = ARENA_NEW(r->result->arena, struct point, a->n_points + b->n_points);
+    if (histograms)
+        out.h = ARENA_NEW(r->result->arena, const struct histogram *, a->n_points + b->n_points);
+    if (!out.points || (histograms && !out.h))
         return eval_arena_full(&r->q, err);
-    memcpy(points + kept->n_points, s->points, s->n_points * sizeof *points);
-    kept->points = points;
-    kept->n_points += s->n_points;
-    qsort(points, kept->n_points, sizeof *points, compare_points);
-    for (size_t i = 1; i < kept->n_points; i++)
-        if (points[i].t_ms == points[i - 1].t_ms)
+    while (i < a->n_points || j < b->n_points) {
+        bool both = i < a->n_points && j < b->n_points;
+        bool take_b = both ? b->points[j].t_ms < a->points[i].t_ms : i == a->n_points;
+        const struct result_series *from = take_b ? b : a;
+        size_t at = take_b ? j : i;
+
+        if (both && a->points[i].t_ms == b->points[j].t_ms
+            && !result_histogram(a, i) == !result_histogram(b, j))
             return err_set(err, ERR_EXECUTION, 0,
                            "vector cannot contain metrics with the same labelset");
+        out.points[out.n_points] = from->points[at];
+        if (histograms)
+            out.h[out.n_points] = result_histogram(from, at);
+        out.n_points++;
+        *(take_b ? &j : &i) += 1;
+    }
+    *a = out;
     return OK;
 }
 
@@ -307,11 +344,12 @@ static enum errc run(struct run *r, const struct query_options *o, struct str te
     r->shared.deadline_ns = deadline(r->options.clock, o->timeout_ms);
     r->q.options = &r->options;
     r->q.arena = arena;
+    r->q.scratch = arena_new(o->max_bytes);
     r->q.text = str_copy(arena, text);
     r->q.shared = &r->shared;
     r->q.annotations = annotations_new(arena);
     r->result = ARENA_NEW(arena, struct query_result, 1);
-    if (!r->q.text.ptr || !r->q.annotations || !r->result) {
+    if (!r->q.text.ptr || !r->q.annotations || !r->result || !r->q.scratch) {
         rc = eval_arena_full(&r->q, err);
     } else {
         r->result->arena = arena;
@@ -323,6 +361,7 @@ static enum errc run(struct run *r, const struct query_options *o, struct str te
         rc = evaluate_in_view(r, err);
     }
     parse_free(r->root);
+    arena_free(r->q.scratch);
     if (rc != OK)
         arena_free(arena);
     else

@@ -18,6 +18,7 @@
 #include "storage/labels.h"
 
 struct db;
+struct histogram;
 
 struct query_options {
     struct db *db;
@@ -41,8 +42,15 @@ struct point {
 struct result_series {
     struct labels labels;
     struct point *points;
+    /* NULL: floats only. Else as long as points: the histogram that is there in place of v. */
+    const struct histogram **h;
     size_t n_points;
 };
+
+static inline const struct histogram *result_histogram(const struct result_series *s, size_t point)
+{
+    return s->h ? s->h[point] : NULL;
+}
 
 /* A vector has one point a series; a scalar is one series without labels, a string has neither. */
 struct query_result {

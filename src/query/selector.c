@@ -7,8 +7,10 @@
 
 #include <math.h>
 
+#include "base/arena.h"
 #include "query/functions.h"
 #include "storage/db.h"
+#include "storage/histogram.h"
 
 #include "base/banned.h"
 
@@ -19,6 +21,7 @@ struct reading {
     struct series_list list;
     int64_t min_ms, max_ms;
     struct column column; /* scratch */
+    uint64_t held;        /* samples counted for it */
 };
 
 static enum errc reading_open(struct reading *r, const struct node *selector, struct err *err)
@@ -36,13 +39,15 @@ static enum errc reading_next(struct reading *r, size_t i, struct err *err)
         rc = db_read(r->q->shared->view, &r->list.items[i], r->min_ms, r->max_ms, &r->column, err);
     if (rc != OK)
         return rc;
-    r->q->shared->samples += r->column.n;
-    return query_hold(r->q, r->column.n, err);
+    query_next_series(r->q);
+    r->held = samples_weight(r->column.h, r->column.n);
+    r->q->shared->samples += r->held;
+    return query_hold(r->q, r->held, err);
 }
 
 static void reading_done(struct reading *r)
 {
-    query_release(r->q, r->column.n);
+    query_release(r->q, r->held);
 }
 
 /* Staleness markers end series for instant selectors; ranges and interpolation never see them. */
@@ -55,7 +60,12 @@ static void remove_stale(struct column *c)
     for (size_t i = kept; i < c->n; i++)
         if (!is_stale(c->v[i])) {
             c->t_ms[kept] = c->t_ms[i];
-            c->v[kept++] = c->v[i];
+            c->v[kept] = c->v[i];
+            if (c->h)
+                c->h[kept] = c->h[i];
+            if (c->start_ms)
+                c->start_ms[kept] = c->start_ms[i];
+            kept++;
         }
     c->n = kept;
 }
@@ -70,9 +80,22 @@ static double between(const struct column *c, size_t i, int64_t ref_ms)
     return c->v[i] + (c->v[i + 1] - c->v[i]) * (double)(ref_ms - t1) / (double)(t2 - t1);
 }
 
+static double picked(const struct column *c, size_t i, enum pick pick)
+{
+    switch (pick) {
+    case PICK_VALUES:
+        return c->v[i];
+    case PICK_TIMES:
+        return (double)c->t_ms[i] / 1000;
+    case PICK_START_TIMES:
+        return c->start_ms ? (double)c->start_ms[i] / 1000 : 0;
+    }
+    return 0;
+}
+
 /* The newest sample at or before each step's time, if it is young enough; false without any. */
 static bool pick_newest(struct query *q, const struct node *n, const struct column *c,
-                        bool sample_times, double *v)
+                        enum pick pick, double *v)
 {
     int64_t lookback = q->options->lookback_ms;
     bool any = false;
@@ -87,10 +110,25 @@ static bool pick_newest(struct query *q, const struct node *n, const struct colu
             v[i] = absent();
             continue;
         }
-        v[i] = sample_times ? (double)c->t_ms[next - 1] / 1000 : c->v[next - 1];
+        v[i] = picked(c, next - 1, pick);
         any = true;
     }
     return any;
+}
+
+/* Which of the values picked are histograms. */
+static void pick_histograms(struct query *q, const struct node *n, const struct column *c,
+                            const double *v, const struct histogram **h)
+{
+    size_t next = 0;
+
+    for (size_t i = 0; i < q->steps.n; i++) {
+        int64_t ref = ref_time(&q->steps, &n->selector.mod, i);
+
+        while (next < c->n && c->t_ms[next] <= ref)
+            next++;
+        h[i] = is_absent(v[i]) ? NULL : c->h[next - 1];
+    }
 }
 
 /* Interpolates between the samples around each step's time; without a later one the earlier value
@@ -118,8 +156,8 @@ static bool pick_smoothed(struct query *q, const struct node *n, const struct co
     return any;
 }
 
-enum errc eval_selector(struct query *q, const struct node *n, bool sample_times, sink *to,
-                        void *ctx, struct err *err)
+enum errc eval_selector(struct query *q, const struct node *n, enum pick pick, sink *to, void *ctx,
+                        struct err *err)
 {
     const struct modifiers *m = &n->selector.mod;
     int64_t lookback = q->options->lookback_ms;
@@ -130,9 +168,10 @@ enum errc eval_selector(struct query *q, const struct node *n, bool sample_times
         .max_ms = m->smoothed ? time_add(last, lookback) : last,
     };
     double *v = NULL;
+    const struct histogram **h = NULL;
     enum errc rc;
 
-    if (sample_times && m->smoothed)
+    if (pick != PICK_VALUES && m->smoothed)
         return eval_unsupported(err, n, "timestamp() of a smoothed selector");
     if ((rc = values_new(q, &v, err)) != OK)
         return rc;
@@ -144,12 +183,20 @@ enum errc eval_selector(struct query *q, const struct node *n, bool sample_times
         if ((rc = reading_next(&r, i, err)) != OK)
             break;
         if (m->smoothed) {
-            query_release(q, r.column.n);
+            reading_done(&r);
             remove_stale(&r.column);
-            rc = query_hold(q, r.column.n, err);
+            r.held = samples_weight(r.column.h, r.column.n);
+            rc = query_hold(q, r.held, err);
         }
-        any = m->smoothed ? pick_smoothed(q, n, &r.column, v)
-                          : pick_newest(q, n, &r.column, sample_times, v);
+        any =
+            m->smoothed ? pick_smoothed(q, n, &r.column, v) : pick_newest(q, n, &r.column, pick, v);
+        if (rc == OK && any && r.column.h && pick == PICK_VALUES) {
+            if (!h)
+                rc = histograms_new(q, &h, err);
+            if (rc == OK)
+                pick_histograms(q, n, &r.column, v, h);
+            s.h = h;
+        }
         reading_done(&r);
         if (rc == OK && any)
             rc = to(ctx, &s, err);
@@ -206,19 +253,18 @@ static enum errc matrix_each(struct query *q, const struct node *n, range_sink *
     enum errc rc = reading_open(&r, selector, err);
 
     for (size_t i = 0; rc == OK && i < r.list.n; i++) {
-        size_t n_read;
-
         if ((rc = reading_next(&r, i, err)) != OK)
             break;
-        n_read = r.column.n;
         remove_stale(&r.column);
         rc = to(ctx,
                 &(struct range_series){ .labels = r.list.items[i].labels,
                                         .t_ms = r.column.t_ms,
                                         .v = r.column.v,
+                                        .h = r.column.h,
+                                        .since_ms = r.column.start_ms,
                                         .n = r.column.n },
                 err);
-        query_release(q, n_read);
+        reading_done(&r);
     }
     column_free(&r.column);
     return rc;
@@ -274,12 +320,37 @@ static bool yields_unique(const struct node *n)
     return false;
 }
 
+/* The histograms among the values of s, for each value. What is known of resets between them holds
+ * for samples next to each other in the store only, so that it is forgotten. */
+static const struct histogram **subquery_histograms(struct query *q, const struct fseries *s)
+{
+    const struct histogram **out = ARENA_NEW(q->scratch, const struct histogram *, q->steps.n);
+    size_t n = 0;
+
+    for (size_t i = 0; out && i < q->steps.n; i++) {
+        struct histogram *copy;
+
+        if (is_absent(s->v[i]))
+            continue;
+        out[n++] = s->h[i];
+        if (!s->h[i] || s->h[i]->hint == HINT_UNKNOWN || s->h[i]->hint == HINT_GAUGE)
+            continue;
+        if (!(copy = arena_alloc(q->scratch, sizeof *copy)))
+            return NULL;
+        *copy = *s->h[i];
+        copy->hint = HINT_UNKNOWN;
+        out[n - 1] = copy;
+    }
+    return out;
+}
+
 /* Passes on one inner series as samples. */
 static enum errc subquery_pass(void *ctx, struct fseries *s, struct err *err)
 {
     struct subquery *sub = ctx;
     struct query *q = &sub->inner;
     struct range_series out = { .labels = s->labels, .drop_name = s->drop_name };
+    uint64_t held;
     enum errc rc;
 
     column_clear(&sub->column);
@@ -293,10 +364,13 @@ static enum errc subquery_pass(void *ctx, struct fseries *s, struct err *err)
     out.t_ms = sub->column.t_ms;
     out.v = sub->column.v;
     out.n = sub->column.n;
-    if ((rc = query_hold(q, out.n, err)) != OK)
+    if (s->h && !(out.h = subquery_histograms(q, s)))
+        return eval_arena_full(q, err);
+    held = samples_weight(out.h, out.n);
+    if ((rc = query_hold(q, held, err)) != OK)
         return rc;
     rc = sub->to(sub->ctx, &out, err);
-    query_release(q, out.n);
+    query_release(q, held);
     return rc;
 }
 
@@ -323,8 +397,11 @@ static enum errc subquery_each(struct query *q, const struct node *n, range_sink
         rc = eval_each(&sub.inner, expr, subquery_keep, &sub, err);
         if (rc == OK)
             rc = vector_join(&sub.inner, &sub.kept, err);
-        for (size_t i = 0; rc == OK && i < sub.kept.n; i++)
+        for (size_t i = 0; rc == OK && i < sub.kept.n; i++) {
+            query_next_series(q);
             rc = subquery_pass(&sub, &sub.kept.items[i], err);
+        }
+        vector_release(q, &sub.kept);
     }
     column_free(&sub.column);
     return rc;
