@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/arena.h"
+#include "base/gzip.h"
 #include "http/server.h"
 #include "http_client.h"
 
@@ -103,6 +104,7 @@ static void stream(void *ctx, const struct http_request *rq, struct http_respons
 
     (void)rq;
     l->f = ctx;
+    rs->content_type = HTTP_TEXT;
     rs->next = more_lines;
     rs->done = free_lines;
     rs->ctx = l;
@@ -224,6 +226,50 @@ static void form_values_come_before_those_of_the_url(void **state)
                    (struct bytes){ (const uint8_t *)"q=form", 6 });
     assert_string_equal(answer_text(&a), "4  [q=url]");
     answer_free(&a);
+}
+
+static void gzipped_form_is_decoded(void **state)
+{
+    struct fixture *f = *state;
+    struct gzip_writer *w = gzip_writer_new();
+    struct buf packed = { 0 };
+    struct answer a;
+
+    gzip_writer_add(w, (struct bytes){ (const uint8_t *)"q=form", 6 }, true, &packed);
+    gzip_writer_free(w);
+    a = client_ask(f->port,
+                   "POST /echo HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                   "Content-Encoding: gzip",
+                   buf_as_bytes(&packed));
+    assert_string_equal(answer_text(&a), "4  [q=form]");
+    answer_free(&a);
+    a = client_ask(f->port,
+                   "POST /echo HTTP/1.1\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+                   "Content-Encoding: br",
+                   buf_as_bytes(&packed));
+    assert_int_equal(a.status, 415);
+    answer_free(&a);
+    buf_free(&packed);
+}
+
+static void stream_is_compressed_while_it_is_made(void **state)
+{
+    struct fixture *f = *state;
+    struct answer plain = client_get(f->port, "/stream");
+    struct answer a =
+        client_ask(f->port, "GET /stream HTTP/1.1\r\nAccept-Encoding: gzip", (struct bytes){ 0 });
+    struct buf out = { 0 };
+
+    assert_true(a.chunked && a.complete);
+    assert_string_equal(answer_header(&a, "Content-Encoding"), "gzip");
+    assert_string_equal(answer_header(&a, "Vary"), "Accept-Encoding");
+    assert_true(a.body.len < plain.body.len / 3);
+    assert_int_equal(gzip_decode(buf_as_bytes(&a.body), 64 << 20, &out, NULL), OK);
+    assert_int_equal(out.len, plain.body.len);
+    assert_memory_equal(out.ptr, plain.body.ptr, out.len);
+    buf_free(&out);
+    answer_free(&a);
+    answer_free(&plain);
 }
 
 static void connection_is_kept_for_further_requests(void **state)
@@ -603,6 +649,8 @@ int main(void)
 #define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
         WITH_SERVER(answers_by_path_and_method),
         WITH_SERVER(form_values_come_before_those_of_the_url),
+        WITH_SERVER(gzipped_form_is_decoded),
+        WITH_SERVER(stream_is_compressed_while_it_is_made),
         WITH_SERVER(connection_is_kept_for_further_requests),
         WITH_SERVER(chunked_upload_is_put_together),
         WITH_SERVER(body_over_the_limit_gets_413),

@@ -29,6 +29,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/number.h"
+#include "http/encoding.h"
 #include "http/watch.h"
 #include "http/workers.h"
 
@@ -274,8 +275,10 @@ static enum MHD_Result send_response(struct exchange *x)
     enum MHD_Result sent;
     unsigned status;
 
-    if (rs->body.failed)
+    if (rs->body.failed) {
+        rs->n_headers = 0; /* which spoke of another body */
         http_response_text(rs, 500, "out of memory");
+    }
     r = make_response(rs);
     if (!r)
         return MHD_NO;
@@ -300,20 +303,46 @@ static enum MHD_Result send_response(struct exchange *x)
 
 /* ---- on a worker thread ---- */
 
-static void read_params(struct http_request *rq, struct str query)
+/* Those of a form, then those of the URL. */
+static void read_params(struct http_request *rq, struct str form, struct str query)
 {
     struct err err = err_in(rq->arena);
-    struct str media = http_media_type(http_header(rq, "Content-Type"));
     enum errc rc = OK;
 
-    if (rq->method & (HTTP_POST | HTTP_PUT)
-        && http_is_token(media, "application/x-www-form-urlencoded"))
-        rc = http_pairs_parse((struct str){ (const char *)rq->body.ptr, rq->body.len }, rq->arena,
-                              &rq->params, &err);
+    if (form.len)
+        rc = http_pairs_parse(form, rq->arena, &rq->params, &err);
     if (!rc)
         rc = http_pairs_parse(query, rq->arena, &rq->params, &err);
     if (rc)
         rq->params_error = err_text(&err);
+}
+
+static bool is_form(const struct http_request *rq)
+{
+    return rq->method & (HTTP_POST | HTTP_PUT)
+           && http_is_token(http_media_type(http_header(rq, "Content-Type")),
+                            "application/x-www-form-urlencoded");
+}
+
+/* False: rs has the error. */
+static bool read_request(struct exchange *x)
+{
+    struct http_request *rq = &x->request;
+    struct err err = err_in(rq->arena);
+    struct buf decoded = { 0 };
+    struct bytes form = { 0 };
+    bool ok = !is_form(rq)
+              || http_body_decode(rq, x->route->max_body_bytes, &decoded, &form, &x->response);
+
+    if (ok)
+        read_params(rq, (struct str){ (const char *)form.ptr, form.len }, x->query);
+    buf_free(&decoded); /* the parameters are copies */
+    if (ok && x->path_arg.len
+        && http_unescape(x->path_arg, false, rq->arena, &rq->path_arg, &err) != OK) {
+        http_response_text(&x->response, 400, "%s", err_text(&err));
+        ok = false;
+    }
+    return ok;
 }
 
 static void answer(struct exchange *x)
@@ -321,22 +350,16 @@ static void answer(struct exchange *x)
     const struct http_service *service = x->server->o.service;
     struct http_request *rq = &x->request;
     struct http_response *rs = &x->response;
-    struct err err = err_in(rq->arena);
 
     rs->status = 200;
     if (atomic_load(&x->left)) {
         http_response_text(rs, 499, "the client has left");
         return;
     }
-    read_params(rq, x->query);
-    if (x->path_arg.len
-        && http_unescape(x->path_arg, false, rq->arena, &rq->path_arg, &err) != OK) {
-        http_response_text(rs, 400, "%s", err_text(&err));
-        return;
-    }
-    if (service->admit && !service->admit(service->ctx, x->route, rq, rs))
+    if (!read_request(x) || (service->admit && !service->admit(service->ctx, x->route, rq, rs)))
         return;
     x->route->handler(service->ctx, rq, rs);
+    http_response_compress(rq, rs);
     while (rs->next && rs->body.len < FIRST_PIECE_BYTES && !rs->body.failed)
         pull_piece(rs, &rs->body);
 }
