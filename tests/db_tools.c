@@ -38,6 +38,15 @@ void test_folder_remove(char *dir)
     free(dir);
 }
 
+void copy_folder(const char *from, const char *to)
+{
+    char command[1200];
+
+    snprintf(command, sizeof command, "cp -a '%s/.' '%s/' && rm -f '%s'/days/*-lock '%s'/*-lock",
+             from, to, to, to);
+    assert_int_equal(system(command), 0);
+}
+
 static int64_t fake_wall(void *ctx)
 {
     return ((struct fake_clock *)ctx)->wall_ms;

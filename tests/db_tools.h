@@ -13,6 +13,9 @@
 char *test_folder_new(void);
 void test_folder_remove(char *dir);
 
+/* Copies an open store's folder as a crash would leave it: nothing was closed. */
+void copy_folder(const char *from, const char *to);
+
 /* A clock that a test sets. */
 struct fake_clock {
     struct clock clock;

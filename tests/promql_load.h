@@ -1,6 +1,7 @@
 /* promql_load.h -- series in the notation of promqltest: `metric{label="x"} 1 2+3x4 _ stale`.
  *
- * The n-th value belongs to the time n * step. Native histograms are recognised, not kept.
+ * The n-th value belongs to the time n * step. A line `metric@st OFFSETS` before a series gives the
+ * start times of its samples, each relative to its sample.
  */
 #pragma once
 
@@ -9,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "storage/histogram.h"
 #include "storage/labels.h"
 
 struct arena;
@@ -18,7 +20,10 @@ enum series_value_kind { VALUE_GAP, VALUE_FLOAT, VALUE_HISTOGRAM };
 
 struct series_value {
     enum series_value_kind kind;
-    double v; /* may be a staleness marker */
+    double v;                  /* may be a staleness marker */
+    const struct histogram *h; /* of VALUE_HISTOGRAM */
+    bool has_start;
+    int64_t start_offset_ms; /* from the sample's time */
 };
 
 struct series_line {
@@ -30,6 +35,10 @@ struct series_line {
 
 /* Reads a line into the arena; false when it is not in the notation. */
 bool series_line_parse(struct str line, struct arena *a, struct series_line *out);
+
+/* Reads a line of start times into the values of the series it stands before; false when it is not
+ * in the notation. */
+bool series_line_starts(struct series_line *s, struct str line);
 
 /* Appends the samples of a line; false when one was refused. */
 bool series_line_store(struct db *db, const struct series_line *s, int64_t step_ms);

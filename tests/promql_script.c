@@ -186,8 +186,7 @@ static void note_nhcb(struct script *s, struct str name)
 /* The lines of a load block; of two for the same series the later one counts. */
 static bool read_load(struct script *s, bool with_nhcb, struct series_line *series, size_t *n)
 {
-    bool has_start_times = false;
-    struct str line;
+    struct str line, starts = { 0 }; /* of the next line */
 
     while (next_in_block(s, &line)) {
         struct series_line one;
@@ -195,17 +194,19 @@ static bool read_load(struct script *s, bool with_nhcb, struct series_line *seri
         size_t at = 0;
 
         if (str_ends_with(word(&rest), STR("@st"))) {
-            has_start_times = true; /* of the next line */
+            starts = line;
             continue;
         }
         if (*n == MAX_SERIES || !series_line_parse(line, s->arena, &one))
             return false;
         name = labels_get(one.labels, METRIC_NAME);
-        if (one.has_histograms || has_start_times)
+        if (starts.len > 0 && !series_line_starts(&one, starts))
+            return false;
+        if (one.has_histograms || starts.len > 0)
             note_unstored(s, name);
         if (with_nhcb)
             note_nhcb(s, name);
-        has_start_times = false;
+        starts = STR("");
         while (at < *n && !labels_equal(series[at].labels, one.labels))
             at++;
         series[at] = one;

@@ -137,16 +137,6 @@ static void flushes_and_restarts_change_nothing(void **state)
     test_folder_remove(dir);
 }
 
-/* The copy is what a crash leaves: nothing was closed. */
-static void copy_folder(const char *from, const char *to)
-{
-    char command[1200];
-
-    snprintf(command, sizeof command, "cp -a '%s/.' '%s/' && rm -f '%s'/days/*-lock '%s'/*-lock",
-             from, to, to, to);
-    assert_int_equal(system(command), 0);
-}
-
 static void a_copy_taken_at_any_time_recovers(void **state)
 {
     char *dir = test_folder_new();

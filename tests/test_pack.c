@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/fs.h"
 #include "base/hash.h"
+#include "storage/histogram.h"
 #include "storage/pack.h"
 
 #include "base/banned.h"
@@ -26,7 +27,7 @@ static void fill(struct column *c, size_t n, int64_t first_ms, int64_t step_ms, 
 static enum errc add(struct pack_writer *w, uint32_t id, const struct column *c)
 {
     return pack_writer_add(w, id, (struct pack_times){ c->t_ms, c->n },
-                           (struct pack_values){ PACK_FLOAT, c->v });
+                           (struct pack_values){ .kind = PACK_FLOAT, .floats = c->v });
 }
 
 static struct bytes must_finish(struct pack_writer *w)
@@ -206,19 +207,74 @@ static void a_pack_is_full_at_its_target_size(void **state)
     pack_writer_free(w);
 }
 
-static void histograms_are_refused_for_now(void **state)
+/* A histogram of n buckets that depends on i. */
+static struct histogram *example_histogram(struct arena *a, uint32_t n, int i, bool is_integer)
+{
+    struct histogram *h = ARENA_NEW(a, struct histogram, 1);
+    struct histogram_span *span = ARENA_NEW(a, struct histogram_span, 1);
+    double *counts = ARENA_NEW(a, double, n);
+
+    *span = (struct histogram_span){ -3, n };
+    *h = (struct histogram){ .schema = 3,
+                             .is_integer = is_integer,
+                             .sum = 0.1 * i,
+                             .zero_threshold = 1e-128,
+                             .positive = { span, counts, 1, n } };
+    for (uint32_t k = 0; k < n; k++) {
+        counts[k] = is_integer ? (double)k + i : k + i + 0.5;
+        h->count += counts[k];
+    }
+    return h;
+}
+
+/* Writes a chunk of histograms with start times and gives what is read back. */
+static struct column store_histograms(struct arena *a, bool is_integer, struct column *in)
 {
     struct pack_writer *w = pack_writer_new();
-    const int64_t t_ms = T0;
-    const double v = 1;
+    struct column out = { 0 };
+    struct bytes data;
+    struct pack p;
+
+    for (int i = 0; i < 100; i++) {
+        assert_true(
+            column_add_histogram(in, T0 + i * 15000, example_histogram(a, 20, i, is_integer)));
+        assert_true(column_set_start(in, i < 10 ? 0 : i < 50 ? T0 - 5 : T0 + i * 15000 + 7));
+    }
+    assert_int_equal(
+        pack_writer_add(
+            w, 1, (struct pack_times){ in->t_ms, in->n },
+            (struct pack_values){ .kind = is_integer ? PACK_INT_HISTOGRAM : PACK_FLOAT_HISTOGRAM,
+                                  .histograms = in->h,
+                                  .start_ms = in->start_ms }),
+        OK);
+    assert_int_equal(pack_writer_finish(w, &data), OK);
+    assert_int_equal(pack_open(data, false, &p, NULL), OK);
+
+    struct pack_chunk c = pack_chunk(&p, 0);
+
+    assert_int_equal(pack_read(&p, &c, &out, NULL), OK);
+    pack_writer_free(w);
+    return out;
+}
+
+static void histograms_and_start_times_survive(void **state)
+{
+    struct arena *a = arena_new(0);
 
     (void)state;
-    assert_non_null(w);
-    assert_int_equal(pack_writer_add(w, 1, (struct pack_times){ &t_ms, 1 },
-                                     (struct pack_values){ PACK_INT_HISTOGRAM, &v }),
-                     ERR_UNSUPPORTED);
-    assert_int_equal(pack_writer_count(w), 0);
-    pack_writer_free(w);
+    for (int is_integer = 0; is_integer <= 1; is_integer++) {
+        struct column in = { 0 }, out = store_histograms(a, is_integer, &in);
+
+        assert_int_equal(out.n, in.n);
+        for (size_t i = 0; i < in.n; i++) {
+            assert_true(out.t_ms[i] == in.t_ms[i] && out.start_ms[i] == in.start_ms[i]);
+            assert_true(histogram_identical(out.h[i], in.h[i]));
+            assert_true(f64_bits(out.v[i]) == f64_bits(in.h[i]->sum));
+        }
+        column_free(&in);
+        column_free(&out);
+    }
+    arena_free(a);
 }
 
 /* Three series, of which the first two share their times. */
@@ -382,7 +438,7 @@ int main(void)
         cmocka_unit_test(chunks_are_found_by_series_in_time_order),
         cmocka_unit_test(equal_times_are_stored_once),
         cmocka_unit_test(a_pack_is_full_at_its_target_size),
-        cmocka_unit_test(histograms_are_refused_for_now),
+        cmocka_unit_test(histograms_and_start_times_survive),
         cmocka_unit_test(the_format_is_pinned),
         cmocka_unit_test(each_flipped_bit_refuses_only_the_series_it_touches),
         cmocka_unit_test(a_cut_pack_is_refused),

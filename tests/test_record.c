@@ -26,10 +26,11 @@ static bool see_definition(void *ctx, uint32_t ref, struct bytes encoded)
     return labels_decode(encoded, s->arena, &s->labels, NULL) == OK;
 }
 
-static bool see_sample(void *ctx, uint32_t ref, struct sample v)
+static bool see_sample(void *ctx, uint32_t ref, struct sample v, int64_t start_ms)
 {
     struct seen *s = ctx;
 
+    (void)start_ms;
     if (s->samples < 8) {
         s->refs[s->samples] = ref;
         s->values[s->samples] = v;
@@ -46,12 +47,12 @@ static void make(struct buf *out)
     struct record_writer w = { 0 };
 
     record_define(&w, 7, (struct labels){ labels, 2 });
-    record_series(&w, 7, 3);
-    record_sample(&w, (struct sample){ 1700000000000, 1.5 });
-    record_sample(&w, (struct sample){ INT64_MIN, stale_nan() });
-    record_sample(&w, (struct sample){ INT64_MAX, -0.0 });
-    record_series(&w, 2, 1);
-    record_sample(&w, (struct sample){ 5, 9 });
+    record_series(&w, 7, (struct record_counts){ .n_floats = 3 });
+    record_float(&w, (struct sample){ 1700000000000, 1.5 }, 0);
+    record_float(&w, (struct sample){ INT64_MIN, stale_nan() }, 0);
+    record_float(&w, (struct sample){ INT64_MAX, -0.0 }, 0);
+    record_series(&w, 2, (struct record_counts){ .n_floats = 1 });
+    record_float(&w, (struct sample){ 5, 9 }, 0);
     assert_int_equal(record_finish(&w, out), OK);
     record_writer_free(&w);
 }
@@ -59,7 +60,7 @@ static void make(struct buf *out)
 static void record_reads_back_bit_by_bit(void **state)
 {
     struct seen s = { .arena = arena_new(0) };
-    struct record_handler h = { &s, see_definition, see_sample };
+    struct record_handler h = { .ctx = &s, .define = see_definition, .sample = see_sample };
     struct buf b = { 0 };
 
     (void)state;
@@ -80,7 +81,7 @@ static void record_reads_back_bit_by_bit(void **state)
 static void cut_or_padded_records_are_corrupt(void **state)
 {
     struct seen s = { .arena = arena_new(0) };
-    struct record_handler h = { &s, NULL, see_sample };
+    struct record_handler h = { .ctx = &s, .sample = see_sample };
     struct buf b = { 0 };
 
     (void)state;
@@ -95,17 +96,18 @@ static void cut_or_padded_records_are_corrupt(void **state)
     arena_free(s.arena);
 }
 
-static bool refuse(void *ctx, uint32_t ref, struct sample s)
+static bool refuse(void *ctx, uint32_t ref, struct sample s, int64_t start_ms)
 {
     (void)ctx;
     (void)ref;
     (void)s;
+    (void)start_ms;
     return false;
 }
 
 static void a_handler_can_stop_the_reading(void **state)
 {
-    struct record_handler h = { NULL, NULL, refuse };
+    struct record_handler h = { .sample = refuse };
     struct buf b = { 0 };
 
     (void)state;

@@ -390,6 +390,10 @@ static void trim(struct day_read *r, size_t from)
     if (first > from && end > first) {
         memmove(c->t_ms + from, c->t_ms + first, (end - first) * sizeof *c->t_ms);
         memmove(c->v + from, c->v + first, (end - first) * sizeof *c->v);
+        if (c->h)
+            memmove(c->h + from, c->h + first, (end - first) * sizeof *c->h);
+        if (c->start_ms)
+            memmove(c->start_ms + from, c->start_ms + first, (end - first) * sizeof *c->start_ms);
     }
     c->n = from + end - first;
     r->overlaps |= from > 0 && c->n > from && c->t_ms[from] <= c->t_ms[from - 1];

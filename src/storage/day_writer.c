@@ -15,6 +15,7 @@
 #include "base/table.h"
 #include "base/vec.h"
 #include "storage/day_private.h"
+#include "storage/histogram.h"
 #include "storage/pack.h"
 #include "storage/seal.h"
 
@@ -362,15 +363,44 @@ static enum errc finish_pack(struct day_writer *w, struct err *err)
     return w->uncommitted >= WRITE_BYTES ? commit_packs(w, err) : OK;
 }
 
+static enum pack_kind kind_of(const struct column *c, size_t i)
+{
+    if (!c->h || !c->h[i])
+        return PACK_FLOAT;
+    return c->h[i]->is_integer ? PACK_INT_HISTOGRAM : PACK_FLOAT_HISTOGRAM;
+}
+
+/* How many samples from from on are of its kind, at most as many as a chunk takes. */
+static size_t run_length(const struct column *c, size_t from)
+{
+    size_t max = c->n - from < PACK_MAX_SAMPLES ? c->n - from : PACK_MAX_SAMPLES, n = 1;
+
+    if (!c->h)
+        return max;
+    while (n < max && kind_of(c, from + n) == kind_of(c, from))
+        n++;
+    return n;
+}
+
+static enum errc try_chunk(struct day_writer *w, uint32_t id, const struct column *c, size_t from,
+                           size_t n)
+{
+    struct pack_values values = { .kind = kind_of(c, from),
+                                  .floats = c->v + from,
+                                  .histograms = c->h ? c->h + from : NULL,
+                                  .start_ms = c->start_ms ? c->start_ms + from : NULL };
+
+    return pack_writer_add(w->pack, id, (struct pack_times){ c->t_ms + from, n }, values);
+}
+
 /* Adds one chunk from the front of the column, less than fits when that fills the pack well. *n is
  * how many samples it took. */
 static enum errc add_chunk(struct day_writer *w, uint32_t id, const struct column *c, size_t from,
                            size_t *n, struct err *err)
 {
-    *n = c->n - from < PACK_MAX_SAMPLES ? c->n - from : PACK_MAX_SAMPLES;
+    *n = run_length(c, from);
     for (;;) {
-        enum errc rc = pack_writer_add(w->pack, id, (struct pack_times){ c->t_ms + from, *n },
-                                       (struct pack_values){ PACK_FLOAT, c->v + from });
+        enum errc rc = try_chunk(w, id, c, from, *n);
 
         if (rc != ERR_FULL)
             return rc == OK ? OK : no_memory(w, err);
@@ -381,7 +411,7 @@ static enum errc add_chunk(struct day_writer *w, uint32_t id, const struct colum
         rc = finish_pack(w, err);
         if (rc != OK)
             return rc;
-        *n = c->n - from < PACK_MAX_SAMPLES ? c->n - from : PACK_MAX_SAMPLES;
+        *n = run_length(c, from);
     }
 }
 

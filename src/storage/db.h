@@ -59,7 +59,8 @@ enum db_reject {
     DB_REJECT_TOO_OLD,      /* before the retention */
     DB_REJECT_TOO_NEW,      /* more than 10 minutes ahead of the clock */
     DB_REJECT_DUPLICATE,    /* another value at a time that has one already */
-    DB_REJECT_UNSUPPORTED,  /* native histograms, for now */
+    DB_REJECT_UNSUPPORTED,  /* what n_unsupported counts */
+    DB_REJECT_HISTOGRAM,    /* a histogram that contradicts itself: histogram_check() */
     DB_REJECT_SERIES_LIMIT, /* a new series, when there is no memory for more */
     DB_REJECT_COUNT
 };
@@ -75,8 +76,8 @@ struct write_series {
     size_t first_histogram, n_histograms; /* in write_batch.histograms */
     size_t first_exemplar, n_exemplars;   /* in write_batch.exemplars */
     size_t n_unsupported; /* values of a kind that cannot be stored yet (rejected and named) */
-    size_t n_rejected;    /* out: what of it db_append() did not store; 1 for a series without
-                           * samples whose labels are bad */
+    size_t n_rejected; /* out: floats and histograms of it that db_append() did not store; 1 for a
+                        * series without any whose labels are bad */
 };
 
 /* A native histogram of a series, as its sender wrote it: db_append checks it. */
@@ -129,7 +130,8 @@ struct write_batch {
 };
 
 struct write_result {
-    uint64_t stored; /* samples stored, silent repeats of the same bits included */
+    uint64_t stored; /* floats and histograms stored, silent repeats of the same bits included */
+    uint64_t stored_histograms; /* of these */
     uint64_t
         rejected[DB_REJECT_COUNT]; /* samples (or series without samples) not stored, by reason */
     struct buf text; /* one line for each of the first rejections, naming the series; the caller

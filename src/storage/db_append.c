@@ -33,18 +33,19 @@ struct append {
     int64_t min_t_ms, max_t_ms; /* samples outside are refused */
     struct labels *sets;        /* n = 0: nothing of this series is stored */
     uint32_t *refs;
+    bool *bad_histograms; /* of the batch's histograms */
     size_t n_named;
     /* written by the committer while we wait */
     size_t duplicate_at; /* the series that had the last one */
     struct duplicate duplicates[NAMED];
-    uint64_t n_duplicates, n_stored;
+    uint64_t n_duplicates, n_stored, n_stored_histograms;
     bool nomem;
 };
 
 const char *db_reject_name(enum db_reject reason)
 {
-    static const char *const names[] = { "labels",    "too_old",     "too_new",
-                                         "duplicate", "unsupported", "series_limit" };
+    static const char *const names[] = { "labels",      "too_old",   "too_new",     "duplicate",
+                                         "unsupported", "histogram", "series_limit" };
 
     _Static_assert(ARRAY_LEN(names) == DB_REJECT_COUNT, "every reason has a name");
     ASSERT(reason < DB_REJECT_COUNT);
@@ -75,6 +76,13 @@ static void reject_of(struct append *a, struct write_series *s, enum db_reject r
     reject(a, reason, n);
 }
 
+/* Where a check may say what is wrong, NULL once enough has been said: a request can have a million
+ * faults. */
+static struct err *may_explain(const struct append *a, struct err *err)
+{
+    return a->n_named < NAMED ? err : NULL;
+}
+
 /* Room for another line? The first NAMED are written out. */
 static bool may_name(struct append *a)
 {
@@ -87,20 +95,20 @@ static void name_series(struct append *a, struct labels ls)
     buf_u8(&a->res->text, '\n');
 }
 
-static void name_time(struct append *a, struct sample s, struct labels ls)
+static void name_time(struct append *a, int64_t t_ms, struct labels ls)
 {
     if (!may_name(a))
         return;
-    if (s.t_ms < a->min_t_ms)
+    if (t_ms < a->min_t_ms)
         buf_printf(&a->res->text,
                    "too old sample: time %lld ms is before the retention, which begins at %lld ms, "
                    "in series ",
-                   (long long)s.t_ms, (long long)a->min_t_ms);
+                   (long long)t_ms, (long long)a->min_t_ms);
     else
         buf_printf(&a->res->text,
                    "out of bounds: timestamp is too far in the future: time %lld ms, at most %lld "
                    "ms is accepted, in series ",
-                   (long long)s.t_ms, (long long)a->max_t_ms);
+                   (long long)t_ms, (long long)a->max_t_ms);
     name_series(a, ls);
 }
 
@@ -109,20 +117,54 @@ static bool time_fits(const struct append *a, int64_t t_ms)
     return t_ms >= a->min_t_ms && t_ms <= a->max_t_ms;
 }
 
-/* Counts the samples of series i that fit, names those that do not. */
-static size_t check_times(struct append *a, struct write_series *s, struct labels ls)
+/* Whether the time of a sample fits; one that does not is named. */
+static bool check_time(struct append *a, struct write_series *s, int64_t t_ms, struct labels ls)
+{
+    if (time_fits(a, t_ms))
+        return true;
+    reject_of(a, s, t_ms < a->min_t_ms ? DB_REJECT_TOO_OLD : DB_REJECT_TOO_NEW, 1);
+    name_time(a, t_ms, ls);
+    return false;
+}
+
+/* Counts the floats of a series that fit, names those that do not. */
+static size_t check_floats(struct append *a, struct write_series *s, struct labels ls)
 {
     size_t fit = 0;
 
-    for (size_t i = 0; i < s->n_samples; i++) {
-        struct sample sample = a->batch->samples[s->first_sample + i];
+    for (size_t i = 0; i < s->n_samples; i++)
+        fit += check_time(a, s, a->batch->samples[s->first_sample + i].t_ms, ls);
+    return fit;
+}
 
-        if (time_fits(a, sample.t_ms)) {
-            fit++;
-        } else {
-            reject_of(a, s, sample.t_ms < a->min_t_ms ? DB_REJECT_TOO_OLD : DB_REJECT_TOO_NEW, 1);
-            name_time(a, sample, ls);
+static void refuse_histogram(struct append *a, struct write_series *s, const struct err *why,
+                             int64_t t_ms, struct labels ls)
+{
+    reject_of(a, s, DB_REJECT_HISTOGRAM, 1);
+    if (!may_name(a))
+        return;
+    buf_printf(&a->res->text, "%s, at time %lld ms in series ", err_text(why), (long long)t_ms);
+    name_series(a, ls);
+}
+
+/* The same for its histograms, which must be sound as well. */
+static size_t check_histograms(struct append *a, struct write_series *s, struct labels ls)
+{
+    size_t fit = 0;
+
+    for (size_t i = s->first_histogram; i < s->first_histogram + s->n_histograms; i++) {
+        const struct write_histogram *h = &a->batch->histograms[i];
+        struct err err = err_in(a->arena);
+
+        a->bad_histograms[i] = true;
+        if (!check_time(a, s, h->t_ms, ls))
+            continue;
+        if (histogram_check(&h->h, may_explain(a, &err)) != OK) {
+            refuse_histogram(a, s, &err, h->t_ms, ls);
+            continue;
         }
+        a->bad_histograms[i] = false;
+        fit++;
     }
     return fit;
 }
@@ -133,7 +175,6 @@ static void check_series(struct append *a, size_t i)
 {
     struct write_series *s = &a->batch->series[i];
     struct err err = err_in(a->arena);
-    size_t n_unsupported = s->n_unsupported + s->n_histograms;
     struct labels ls;
 
     ASSERT(s->first_sample + s->n_samples <= a->batch->n_samples);
@@ -142,8 +183,10 @@ static void check_series(struct append *a, size_t i)
     a->sets[i].n = 0;
     s->n_rejected = 0;
     if (a->refs[i] == HEAD_NO_SERIES
-        && labels_canonicalise(s->labels, &s->n_labels, &a->db->options.label_limits, &err) != OK) {
-        size_t lost = s->n_samples + n_unsupported;
+        && labels_canonicalise(s->labels, &s->n_labels, &a->db->options.label_limits,
+                               may_explain(a, &err))
+               != OK) {
+        size_t lost = s->n_samples + s->n_histograms + s->n_unsupported;
 
         reject_of(a, s, DB_REJECT_LABELS, lost ? lost : 1);
         if (may_name(a))
@@ -151,26 +194,39 @@ static void check_series(struct append *a, size_t i)
         return;
     }
     ls = (struct labels){ s->labels, s->n_labels };
-    if (n_unsupported) {
-        reject_of(a, s, DB_REJECT_UNSUPPORTED, n_unsupported);
+    if (s->n_unsupported) {
+        reject_of(a, s, DB_REJECT_UNSUPPORTED, s->n_unsupported);
         if (may_name(a)) {
             buf_printf(&a->res->text,
                        "native histograms are not supported yet: %zu samples of series ",
-                       n_unsupported);
+                       s->n_unsupported);
             name_series(a, ls);
         }
     }
-    if (check_times(a, s, ls) > 0)
+    if (check_floats(a, s, ls) + check_histograms(a, s, ls) > 0)
         a->sets[i] = ls;
 }
 
-static uint64_t count_fitting(const struct append *a, const struct write_series *s)
+/* The start time of a float of the batch, 0 unknown. */
+static int64_t start_of(const struct append *a, size_t i)
 {
-    uint64_t fit = 0;
+    return a->batch->start_ms ? a->batch->start_ms[i] : 0;
+}
 
-    for (size_t k = 0; k < s->n_samples; k++)
-        fit += time_fits(a, a->batch->samples[s->first_sample + k].t_ms);
-    return fit;
+/* What of a series is stored. */
+static struct record_counts count_fitting(const struct append *a, const struct write_series *s)
+{
+    struct record_counts c = { 0 };
+
+    for (size_t k = s->first_sample; k < s->first_sample + s->n_samples; k++) {
+        c.n_floats += time_fits(a, a->batch->samples[k].t_ms);
+        c.has_starts |= start_of(a, k) != 0;
+    }
+    for (size_t k = s->first_histogram; k < s->first_histogram + s->n_histograms; k++) {
+        c.n_histograms += !a->bad_histograms[k];
+        c.has_starts |= a->batch->histograms[k].start_ms != 0;
+    }
+    return c;
 }
 
 /* Leaves out the series that could not be resolved; false when no others are left. */
@@ -180,8 +236,10 @@ static bool leave_out_unknown(struct append *a)
 
     for (size_t i = 0; i < a->batch->n_series; i++) {
         if (a->sets[i].n > 0 && a->refs[i] == HEAD_NO_SERIES) {
+            struct record_counts lost = count_fitting(a, &a->batch->series[i]);
+
             reject_of(a, &a->batch->series[i], DB_REJECT_SERIES_LIMIT,
-                      count_fitting(a, &a->batch->series[i]));
+                      lost.n_floats + lost.n_histograms);
             if (may_name(a)) {
                 buf_printf(&a->res->text,
                            "the labels of all series take %zu bytes of memory, no new series is "
@@ -198,6 +256,21 @@ static bool leave_out_unknown(struct append *a)
 
 /* ---- the record ---- */
 
+static void write_samples(const struct append *a, struct record_writer *w, uint32_t ref,
+                          const struct write_series *s)
+{
+    record_series(w, ref, count_fitting(a, s));
+    for (size_t k = s->first_sample; k < s->first_sample + s->n_samples; k++)
+        if (time_fits(a, a->batch->samples[k].t_ms))
+            record_float(w, a->batch->samples[k], start_of(a, k));
+    for (size_t k = s->first_histogram; k < s->first_histogram + s->n_histograms; k++) {
+        const struct write_histogram *h = &a->batch->histograms[k];
+
+        if (!a->bad_histograms[k])
+            record_histogram(w, h->t_ms, h->start_ms, &h->h);
+    }
+}
+
 static void write_record(struct append *a, struct record_writer *w, uint64_t generation)
 {
     for (size_t i = 0; i < a->batch->n_series; i++) {
@@ -207,10 +280,7 @@ static void write_record(struct append *a, struct record_writer *w, uint64_t gen
             continue;
         if (head_defined_in(a->db->head, a->refs[i]) != generation)
             record_define(w, a->refs[i], a->sets[i]);
-        record_series(w, a->refs[i], count_fitting(a, s));
-        for (size_t k = 0; k < s->n_samples; k++)
-            if (time_fits(a, a->batch->samples[s->first_sample + k].t_ms))
-                record_sample(w, a->batch->samples[s->first_sample + k]);
+        write_samples(a, w, a->refs[i], s);
     }
 }
 
@@ -251,7 +321,7 @@ struct apply {
     struct head_appender head;
     uint64_t generation;
     int64_t newest_t_ms;
-    uint64_t stored;
+    uint64_t stored, stored_histograms;
 };
 
 static bool apply_define(void *ctx, uint32_t ref, struct bytes labels)
@@ -272,7 +342,8 @@ static void blame_series(struct append *a, uint32_t ref)
         size_t i = (a->duplicate_at + k) % n;
         struct write_series *s = &a->batch->series[i];
 
-        if (a->refs[i] != ref || a->sets[i].n == 0 || s->n_rejected >= s->n_samples)
+        if (a->refs[i] != ref || a->sets[i].n == 0
+            || s->n_rejected >= s->n_samples + s->n_histograms)
             continue;
         s->n_rejected++;
         a->duplicate_at = i;
@@ -280,22 +351,22 @@ static void blame_series(struct append *a, uint32_t ref)
     }
 }
 
-static bool apply_sample(void *ctx, uint32_t ref, struct sample s)
+/* Notes what became of a sample. */
+static void note_result(struct apply *p, uint32_t ref, int64_t t_ms, enum append_result result)
 {
-    struct apply *p = ctx;
     struct append *a = p->append;
 
-    switch (head_appender_add(&p->head, ref, s)) {
+    switch (result) {
     case APPEND_STORED:
         p->stored++;
-        p->newest_t_ms = s.t_ms > p->newest_t_ms ? s.t_ms : p->newest_t_ms;
+        p->newest_t_ms = t_ms > p->newest_t_ms ? t_ms : p->newest_t_ms;
         break;
     case APPEND_REPEAT:
         p->stored++;
         break;
     case APPEND_DUPLICATE:
         if (a->n_duplicates < NAMED)
-            a->duplicates[a->n_duplicates] = (struct duplicate){ ref, s.t_ms };
+            a->duplicates[a->n_duplicates] = (struct duplicate){ ref, t_ms };
         a->n_duplicates++;
         blame_series(a, ref);
         break;
@@ -303,6 +374,24 @@ static bool apply_sample(void *ctx, uint32_t ref, struct sample s)
         a->nomem = true;
         break;
     }
+}
+
+static bool apply_sample(void *ctx, uint32_t ref, struct sample s, int64_t start_ms)
+{
+    struct apply *p = ctx;
+
+    note_result(p, ref, s.t_ms, head_appender_add_started(&p->head, ref, s, start_ms));
+    return true;
+}
+
+static bool apply_histogram(void *ctx, uint32_t ref, int64_t t_ms, int64_t start_ms,
+                            struct bytes encoded)
+{
+    struct apply *p = ctx;
+    uint64_t before = p->stored;
+
+    note_result(p, ref, t_ms, head_appender_add_histogram(&p->head, ref, t_ms, start_ms, encoded));
+    p->stored_histograms += p->stored - before;
     return true;
 }
 
@@ -322,12 +411,15 @@ void db_apply(void *ctx, uint64_t generation, struct bytes record, void *user)
                        .head = { .head = db->head },
                        .generation = generation,
                        .newest_t_ms = INT64_MIN };
-    struct record_handler handler = { &p, apply_define, apply_sample };
+    struct record_handler handler = {
+        .ctx = &p, .define = apply_define, .sample = apply_sample, .histogram = apply_histogram
+    };
     enum errc rc = record_read(record, &handler, NULL);
 
     head_appender_done(&p.head);
     ASSERT(rc == OK); /* our own record, just encoded */
     p.append->n_stored = p.stored;
+    p.append->n_stored_histograms = p.stored_histograms;
     raise_newest(db, p.newest_t_ms);
     atomic_fetch_add(&db->appended, p.stored);
 }
@@ -403,7 +495,8 @@ static enum errc append_samples(struct append *a, struct err *err)
 
     a->sets = ARENA_NEW(a->arena, struct labels, a->batch->n_series);
     a->refs = ARENA_NEW(a->arena, uint32_t, a->batch->n_series);
-    if (!a->sets || !a->refs)
+    a->bad_histograms = ARENA_NEW(a->arena, bool, a->batch->n_histograms);
+    if (!a->sets || !a->refs || !a->bad_histograms)
         return err_set(err, ERR_NOMEM, 0, "no memory for a request of %zu series",
                        a->batch->n_series);
     for (size_t i = 0; i < a->batch->n_series; i++)
@@ -424,6 +517,7 @@ static enum errc append_samples(struct append *a, struct err *err)
     if (rc != OK)
         return rc;
     a->res->stored += a->n_stored;
+    a->res->stored_histograms += a->n_stored_histograms;
     if (a->nomem)
         return err_set(err, ERR_NOMEM, 0, "no memory for samples");
     if (a->n_duplicates)
@@ -496,27 +590,56 @@ static bool already_flushed(struct db *db, int64_t t_ms)
     return p->day_flushed >= p->generation;
 }
 
-static bool replay_sample(void *ctx, uint32_t ref, struct sample s)
+/* The head's ref of a sample in the log; HEAD_NO_SERIES when it is not to be added. */
+static uint32_t replayed_ref(struct db *db, uint32_t ref, int64_t t_ms)
 {
-    struct db *db = ctx;
     struct replay *p = db->replay;
 
     if (ref >= p->n_refs || p->refs[ref] == HEAD_NO_SERIES) {
         p->unknown++; /* the record that named the series was damaged */
-        return true;
+        return HEAD_NO_SERIES;
     }
-    raise_newest(db, s.t_ms);
-    if (already_flushed(db, s.t_ms))
-        return true;
+    raise_newest(db, t_ms);
+    if (already_flushed(db, t_ms))
+        return HEAD_NO_SERIES;
     p->samples++;
-    return head_append(db->head, p->refs[ref], s) != APPEND_NOMEM;
+    return p->refs[ref];
+}
+
+static bool replay_sample(void *ctx, uint32_t ref, struct sample s, int64_t start_ms)
+{
+    struct db *db = ctx;
+    struct head_appender to = { .head = db->head };
+    enum append_result result = APPEND_STORED;
+
+    ref = replayed_ref(db, ref, s.t_ms);
+    if (ref != HEAD_NO_SERIES)
+        result = head_appender_add_started(&to, ref, s, start_ms);
+    head_appender_done(&to);
+    return result != APPEND_NOMEM;
+}
+
+static bool replay_histogram(void *ctx, uint32_t ref, int64_t t_ms, int64_t start_ms,
+                             struct bytes encoded)
+{
+    struct db *db = ctx;
+    struct head_appender to = { .head = db->head };
+    enum append_result result = APPEND_STORED;
+
+    ref = replayed_ref(db, ref, t_ms);
+    if (ref != HEAD_NO_SERIES)
+        result = head_appender_add_histogram(&to, ref, t_ms, start_ms, encoded);
+    head_appender_done(&to);
+    return result != APPEND_NOMEM;
 }
 
 enum errc db_replay(void *ctx, uint64_t generation, struct bytes record, struct err *err)
 {
     struct db *db = ctx;
     struct replay *p = db->replay;
-    struct record_handler handler = { db, replay_define, replay_sample };
+    struct record_handler handler = {
+        .ctx = db, .define = replay_define, .sample = replay_sample, .histogram = replay_histogram
+    };
     enum errc rc;
 
     if (generation != p->generation) {

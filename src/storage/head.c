@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/table.h"
 #include "base/vec.h"
+#include "storage/head_extra.h"
 #include "storage/head_index.h"
 #include "base/banned.h"
 
@@ -32,13 +33,15 @@ struct series_record {
     struct run open, frozen; /* guarded by the shard's lock */
     _Atomic uint64_t defined_in;
     _Atomic uint32_t followed_by; /* a guess: what came next when this one was last sent */
+    bool has_extra; /* it had a histogram or start time once; guarded by the shard's lock */
 };
 
 struct shard {
     pthread_mutex_t lock;
     /* guarded by lock: */
     uint64_t samples, bytes, frozen_samples, frozen_bytes;
-    uint64_t frozen_generation;               /* 0 without frozen runs */
+    uint64_t frozen_generation; /* 0 without frozen runs */
+    struct extra_set extra, frozen_extra;
     int64_t min_t_ms, max_t_ms;               /* of the open runs */
     int64_t frozen_min_t_ms, frozen_max_t_ms; /* of the frozen ones */
 } __attribute__((aligned(64)));
@@ -118,8 +121,11 @@ void head_free(struct head *h)
     free(h->blocks);
     head_index_free(h->index);
     pthread_rwlock_destroy(&h->index_lock);
-    for (size_t i = 0; i < SHARDS; i++)
+    for (size_t i = 0; i < SHARDS; i++) {
+        extra_set_free(&h->shards[i].extra);
+        extra_set_free(&h->shards[i].frozen_extra);
         pthread_mutex_destroy(&h->shards[i].lock);
+    }
     free(h);
 }
 
@@ -323,35 +329,79 @@ static bool push(struct sample **items, uint32_t *n, uint32_t *cap, struct sampl
     return true;
 }
 
-static enum append_result insert(struct shard *shard, struct series_record *rec, struct sample s)
+static void note_sample(struct shard *shard, int64_t t_ms)
 {
-    struct run *open = &rec->open;
-    const struct run *frozen = &rec->frozen;
-    bool newest = open->n == 0 || s.t_ms > open->newest_t_ms;
-    enum append_result known = APPEND_STORED;
-    bool stored;
+    shard->samples++;
+    shard->min_t_ms = t_ms < shard->min_t_ms ? t_ms : shard->min_t_ms;
+    shard->max_t_ms = t_ms > shard->max_t_ms ? t_ms : shard->max_t_ms;
+}
 
-    if (!newest)
+/* Looks for a float at the same time, open or frozen. */
+static enum append_result look_up_float(const struct series_record *rec, struct sample s)
+{
+    const struct run *open = &rec->open, *frozen = &rec->frozen;
+    enum append_result known = APPEND_STORED;
+
+    if (open->n && s.t_ms <= open->newest_t_ms)
         known = look_up(open, s);
     if (known == APPEND_STORED && frozen->n && s.t_ms <= frozen->newest_t_ms)
         known = look_up(frozen, s);
+    return known;
+}
+
+static enum append_result insert(struct shard *shard, uint32_t ref, struct series_record *rec,
+                                 struct sample s, int64_t start_ms)
+{
+    struct run *open = &rec->open;
+    bool newest = open->n == 0 || s.t_ms > open->newest_t_ms;
+    enum append_result known = look_up_float(rec, s);
+
     if (known != APPEND_STORED)
         return known;
-    stored = newest ? push(&open->samples, &open->n, &open->cap, s, &shard->bytes)
-                    : push(&open->late, &open->n_late, &open->cap_late, s, &shard->bytes);
-    if (!stored)
+    if (UNLIKELY(rec->has_extra)
+        && (extra_find(&shard->extra, ref, s.t_ms).ptr
+            || extra_find(&shard->frozen_extra, ref, s.t_ms).ptr))
+        return APPEND_DUPLICATE;
+    if (UNLIKELY(rec->has_extra || start_ms)) {
+        rec->has_extra = true;
+        if (!extra_note_float(&shard->extra, ref, s.t_ms, start_ms, newest, &shard->bytes))
+            return APPEND_NOMEM;
+    }
+    if (!(newest ? push(&open->samples, &open->n, &open->cap, s, &shard->bytes)
+                 : push(&open->late, &open->n_late, &open->cap_late, s, &shard->bytes)))
         return APPEND_NOMEM;
     if (newest)
         open->newest_t_ms = s.t_ms;
-    shard->samples++;
-    shard->min_t_ms = s.t_ms < shard->min_t_ms ? s.t_ms : shard->min_t_ms;
-    shard->max_t_ms = s.t_ms > shard->max_t_ms ? s.t_ms : shard->max_t_ms;
+    note_sample(shard, s.t_ms);
+    return APPEND_STORED;
+}
+
+static enum append_result insert_histogram(struct shard *shard, uint32_t ref,
+                                           struct series_record *rec, int64_t t_ms,
+                                           int64_t start_ms, struct bytes encoding)
+{
+    bool newest = rec->open.n == 0 || t_ms > rec->open.newest_t_ms;
+    struct bytes known;
+
+    if (look_up_float(rec, (struct sample){ t_ms, 0 }) != APPEND_STORED)
+        return APPEND_DUPLICATE;
+    known = extra_find(&shard->extra, ref, t_ms);
+    if (!known.ptr)
+        known = extra_find(&shard->frozen_extra, ref, t_ms);
+    if (known.ptr)
+        return known.len == encoding.len && memcmp(known.ptr, encoding.ptr, known.len) == 0
+                   ? APPEND_REPEAT
+                   : APPEND_DUPLICATE;
+    rec->has_extra = true;
+    if (!extra_add_histogram(&shard->extra, ref, t_ms, start_ms, encoding, newest, &shard->bytes))
+        return APPEND_NOMEM;
+    note_sample(shard, t_ms);
     return APPEND_STORED;
 }
 
 /* A lock taken and released for each sample costs more than the sample: it waits for the store to
  * memory that is in no cache. */
-enum append_result head_appender_add(struct head_appender *a, uint32_t ref, struct sample s)
+static struct shard *lock_for(struct head_appender *a, uint32_t ref)
 {
     struct shard *shard = shard_of(a->head, ref);
 
@@ -361,7 +411,24 @@ enum append_result head_appender_add(struct head_appender *a, uint32_t ref, stru
         a->locked = shard;
         a->n_locked = 1;
     }
-    return insert(shard, record(a->head, ref), s);
+    return shard;
+}
+
+enum append_result head_appender_add(struct head_appender *a, uint32_t ref, struct sample s)
+{
+    return insert(lock_for(a, ref), ref, record(a->head, ref), s, 0);
+}
+
+enum append_result head_appender_add_started(struct head_appender *a, uint32_t ref, struct sample s,
+                                             int64_t start_ms)
+{
+    return insert(lock_for(a, ref), ref, record(a->head, ref), s, start_ms);
+}
+
+enum append_result head_appender_add_histogram(struct head_appender *a, uint32_t ref, int64_t t_ms,
+                                               int64_t start_ms, struct bytes encoding)
+{
+    return insert_histogram(lock_for(a, ref), ref, record(a->head, ref), t_ms, start_ms, encoding);
 }
 
 void head_appender_done(struct head_appender *a)
@@ -395,6 +462,9 @@ void head_freeze(struct head *h, uint64_t generation)
             r->frozen = r->open;
             r->open = (struct run){ 0 };
         }
+        ASSERT(s->frozen_extra.n == 0);
+        s->frozen_extra = s->extra;
+        s->extra = (struct extra_set){ 0 };
         s->frozen_generation = generation;
         s->frozen_samples = s->samples;
         s->frozen_bytes = s->bytes;
@@ -417,6 +487,7 @@ void head_drop_frozen(struct head *h)
         pthread_mutex_lock(&s->lock);
         for (uint64_t ref = first_in_shard(i); ref < n; ref = next_in_shard(ref))
             run_free(&record(h, (uint32_t)ref)->frozen);
+        extra_set_free(&s->frozen_extra);
         s->frozen_generation = s->frozen_samples = s->frozen_bytes = 0;
         s->frozen_min_t_ms = INT64_MAX;
         s->frozen_max_t_ms = INT64_MIN;
@@ -467,6 +538,18 @@ static bool read_run(const struct run *r, int64_t min_t_ms, int64_t max_t_ms, st
     return true;
 }
 
+/* One run and what lies beside it. */
+static bool read_both(const struct series_record *rec, const struct run *r,
+                      const struct extra_set *extra, uint32_t ref, int64_t min_t_ms,
+                      int64_t max_t_ms, struct column *out, bool *overlaps)
+{
+    size_t from = out->n;
+
+    if (!read_run(r, min_t_ms, max_t_ms, out, overlaps))
+        return false;
+    return !rec->has_extra || extra_read(extra, ref, min_t_ms, max_t_ms, out, from, overlaps);
+}
+
 enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
                     uint64_t after, struct column *out, bool *overlaps)
 {
@@ -476,8 +559,8 @@ enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_
 
     pthread_mutex_lock(&shard->lock);
     if (shard->frozen_generation > after)
-        ok = read_run(&r->frozen, min_t_ms, max_t_ms, out, overlaps);
-    ok = ok && read_run(&r->open, min_t_ms, max_t_ms, out, overlaps);
+        ok = read_both(r, &r->frozen, &shard->frozen_extra, ref, min_t_ms, max_t_ms, out, overlaps);
+    ok = ok && read_both(r, &r->open, &shard->extra, ref, min_t_ms, max_t_ms, out, overlaps);
     pthread_mutex_unlock(&shard->lock);
     return ok ? OK : ERR_NOMEM;
 }
@@ -498,7 +581,10 @@ bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t ma
 
     pthread_mutex_lock(&shard->lock);
     has = run_has(&r->open, min_t_ms, max_t_ms)
-          || (shard->frozen_generation > after && run_has(&r->frozen, min_t_ms, max_t_ms));
+          || (r->has_extra && extra_has(&shard->extra, ref, min_t_ms, max_t_ms));
+    if (!has && shard->frozen_generation > after)
+        has = run_has(&r->frozen, min_t_ms, max_t_ms)
+              || (r->has_extra && extra_has(&shard->frozen_extra, ref, min_t_ms, max_t_ms));
     pthread_mutex_unlock(&shard->lock);
     return has;
 }
@@ -542,7 +628,7 @@ enum errc head_settle_frozen(struct head *h, uint32_t **refs, size_t *n)
         if (r->n_late && !settle(shard_of(h, ref), r)) {
             free(found);
             found = NULL;
-        } else if (r->n) {
+        } else if (r->n || extra_has(&shard_of(h, ref)->frozen_extra, ref, INT64_MIN, INT64_MAX)) {
             found[(*n)++] = ref;
         }
     }
@@ -559,11 +645,15 @@ enum errc head_read_frozen(struct head *h, uint32_t ref, int64_t min_t_ms, int64
                            struct column *out)
 {
     const struct run *r = &record(h, ref)->frozen;
+    const struct extra_set *extra = &shard_of(h, ref)->frozen_extra;
     bool overlaps = false;
 
     ASSERT(r->n_late == 0);
     column_clear(out);
-    return read_run(r, min_t_ms, max_t_ms, out, &overlaps) ? OK : ERR_NOMEM;
+    if (!read_run(r, min_t_ms, max_t_ms, out, &overlaps)
+        || !extra_read(extra, ref, min_t_ms, max_t_ms, out, 0, &overlaps))
+        return ERR_NOMEM;
+    return !overlaps || column_normalise(out) ? OK : ERR_NOMEM;
 }
 
 void head_stats(struct head *h, struct head_stats *out)

@@ -7,7 +7,8 @@
  * Samples of a series are in two parts: the open run takes appends; head_freeze() moves all open
  * runs aside as frozen ones, which the flusher reads and head_drop_frozen() frees. A run is a
  * sorted part and the late samples that arrived after newer ones; both are put in order when they
- * are read.
+ * are read. Samples that are histograms, and start times, lie beside the runs (head_extra.h), and
+ * are frozen, read and dropped with them.
  *
  * Threads: the index is guarded by one reader-writer lock, taken once per request; samples by one
  * mutex per shard of series. Samples are appended by one thread at a time (the log's committer), so
@@ -89,6 +90,13 @@ struct head_appender {
     uint32_t n_locked;    /* samples added since it was locked */
 };
 enum append_result head_appender_add(struct head_appender *a, uint32_t ref, struct sample s);
+/* The same for a sample whose start time is known; 0 says that it is not. */
+enum append_result head_appender_add_started(struct head_appender *a, uint32_t ref, struct sample s,
+                                             int64_t start_ms);
+/* The same for a histogram in its encoding (histogram.h). A float and a histogram at one time are
+ * duplicates. */
+enum append_result head_appender_add_histogram(struct head_appender *a, uint32_t ref, int64_t t_ms,
+                                               int64_t start_ms, struct bytes encoding);
 void head_appender_done(struct head_appender *a);
 
 /* Moves all open runs aside, as those of a log generation. The frozen ones of before must have been

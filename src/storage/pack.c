@@ -31,7 +31,10 @@
  *   codecs of times   0  8 bytes each
  *                     1  zigzag LEB128 varints: first time, first step, then the difference of each
  *                        step to the one before
- *   codecs of values  0  8 bytes each, bits of the double
+ *   codecs of floats  0  8 bytes each, bits of the double
+ *   codecs of         0  uvarint length, then the encoding of histogram.h, for each
+ *     histograms
+ *   codecs of starts  those of times; 0 is an unknown start time
  *
  * Differences are taken modulo 2^64, so that any two times have one. Columns follow the directory
  * in the order they were added; a column of times may be used by several chunks.
@@ -43,6 +46,7 @@
 
 #include "base/hash.h"
 #include "base/vec.h"
+#include "storage/histogram.h"
 
 #include "base/banned.h"
 
@@ -59,13 +63,14 @@ enum {
 };
 enum { AT_PAYLOAD_BYTES = 4, AT_CODEC = 8, COLUMN_HEADER_BYTES = 12 };
 enum { VERSION = 1, CODEC_PLAIN = 0, CODEC_STEPS = 1 };
+#define NO_STARTS UINT32_MAX /* at_starts in a writer, where 0 is a place */
 
 static const char magic[4] = "TMPK";
 
 struct pack_writer {
-    struct pack_chunk *chunks; /* at_times, at_values: from the start of columns */
+    struct pack_chunk *chunks; /* at_times, at_values, at_starts: from the start of columns */
     size_t n, cap;
-    struct buf columns, scratch, out;
+    struct buf columns, scratch, one, out;
     int64_t times[PACK_MAX_SAMPLES]; /* of the last chunk */
     size_t n_times;
 };
@@ -84,6 +89,7 @@ void pack_writer_free(struct pack_writer *w)
     free(w->chunks);
     buf_free(&w->columns);
     buf_free(&w->scratch);
+    buf_free(&w->one);
     buf_free(&w->out);
     free(w);
 }
@@ -112,13 +118,14 @@ static void end_column(struct buf *b, size_t start)
     store_u32le(b->ptr + start, crc32c(0, b->ptr + start + 4, b->len - start - 4));
 }
 
-static void encode_times(struct buf *b, struct pack_times times)
+/* Times, or start times. */
+static void encode_times(struct buf *b, const int64_t *t_ms, size_t n)
 {
     size_t start = begin_column(b, CODEC_STEPS);
     uint64_t last = 0, step = 0;
 
-    for (size_t i = 0; i < times.n; i++) {
-        uint64_t t = (uint64_t)times.t_ms[i], next_step = t - last;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t t = (uint64_t)t_ms[i], next_step = t - last;
 
         buf_varint(b, (int64_t)(i < 2 ? next_step : next_step - step));
         last = t;
@@ -133,6 +140,30 @@ static void encode_floats(struct buf *b, const double *v, size_t n)
 
     buf_add(b, v, n * sizeof *v); /* little endian as in memory, see bytes.c */
     end_column(b, start);
+}
+
+static void encode_histograms(struct pack_writer *w, enum pack_kind kind,
+                              const struct histogram *const *h, size_t n)
+{
+    size_t start = begin_column(&w->scratch, CODEC_PLAIN);
+
+    for (size_t i = 0; i < n; i++) {
+        ASSERT(h[i]->is_integer == (kind == PACK_INT_HISTOGRAM));
+        buf_clear(&w->one);
+        histogram_encode(&w->one, h[i]);
+        w->scratch.failed |= w->one.failed;
+        buf_uvarint(&w->scratch, w->one.len);
+        buf_add(&w->scratch, w->one.ptr, w->one.len);
+    }
+    end_column(&w->scratch, start);
+}
+
+static bool any_start(const int64_t *start_ms, size_t n)
+{
+    for (size_t i = 0; start_ms && i < n; i++)
+        if (start_ms[i])
+            return true;
+    return false;
 }
 
 static bool same_times(const struct pack_writer *w, struct pack_times times)
@@ -159,14 +190,21 @@ enum errc pack_writer_add(struct pack_writer *w, uint32_t id, struct pack_times 
                                 .max_t_ms = times.t_ms[times.n - 1] };
 
     check_times(times);
-    if (values.kind != PACK_FLOAT)
-        return ERR_UNSUPPORTED;
     buf_clear(&w->scratch);
+    w->scratch.failed = false;
     if (!shared)
-        encode_times(&w->scratch, times);
+        encode_times(&w->scratch, times.t_ms, times.n);
     chunk.at_times = shared ? w->chunks[w->n - 1].at_times : (uint32_t)w->columns.len;
     chunk.at_values = (uint32_t)(w->columns.len + w->scratch.len);
-    encode_floats(&w->scratch, values.floats, times.n);
+    if (values.kind == PACK_FLOAT)
+        encode_floats(&w->scratch, values.floats, times.n);
+    else
+        encode_histograms(w, values.kind, values.histograms, times.n);
+    chunk.at_starts = NO_STARTS;
+    if (any_start(values.start_ms, times.n)) {
+        chunk.at_starts = (uint32_t)(w->columns.len + w->scratch.len);
+        encode_times(&w->scratch, values.start_ms, times.n);
+    }
     if (w->n > 0
         && HEADER_BYTES + (w->n + 1) * ENTRY_BYTES + w->columns.len + w->scratch.len
                > PACK_TARGET_BYTES)
@@ -199,7 +237,7 @@ static void write_entry(struct buf *b, const struct pack_chunk *c, size_t column
     buf_u32(b, (uint32_t)c->n);
     buf_u32(b, (uint32_t)(columns_at + c->at_times));
     buf_u32(b, (uint32_t)(columns_at + c->at_values));
-    buf_u32(b, 0);
+    buf_u32(b, c->at_starts == NO_STARTS ? 0 : (uint32_t)(columns_at + c->at_starts));
     buf_u64(b, (uint64_t)c->min_t_ms);
     buf_u64(b, (uint64_t)c->max_t_ms);
 }
@@ -248,7 +286,8 @@ struct pack_chunk pack_chunk(const struct pack *p, size_t i)
                                 .min_t_ms = (int64_t)load_u64le(e + AT_MIN_T),
                                 .max_t_ms = (int64_t)load_u64le(e + AT_MAX_T),
                                 .at_times = load_u32le(e + AT_TIMES),
-                                .at_values = load_u32le(e + AT_VALUES) };
+                                .at_values = load_u32le(e + AT_VALUES),
+                                .at_starts = load_u32le(e + AT_STARTS) };
 }
 
 /* Whether a whole column lies at offset, behind the directory. */
@@ -358,55 +397,107 @@ static bool times_are_sound(const struct pack_chunk *chunk, const int64_t *t_ms)
     return sound;
 }
 
-static enum errc read_times(const struct pack *p, const struct pack_chunk *chunk, int64_t *t_ms,
+/* Reads a column of times, or of start times. */
+static enum errc read_times(const struct pack *p, uint32_t at, int64_t *t_ms, size_t n,
                             struct err *err)
 {
     struct bytes payload;
     uint8_t codec;
-    enum errc rc = open_column(p, chunk->at_times, &codec, &payload, err);
+    enum errc rc = open_column(p, at, &codec, &payload, err);
 
     if (rc != OK)
         return rc;
     if (codec > CODEC_STEPS)
         return err_set(err, ERR_UNSUPPORTED, 0, "codec %d of times is not known", codec);
-    if (!(codec == CODEC_STEPS ? decode_steps(payload, t_ms, chunk->n)
-                               : decode_plain(payload, t_ms, chunk->n))
-        || !times_are_sound(chunk, t_ms))
-        return err_set(err, ERR_CORRUPT, 0, "pack column of times at %u is damaged",
-                       chunk->at_times);
+    if (!(codec == CODEC_STEPS ? decode_steps(payload, t_ms, n) : decode_plain(payload, t_ms, n)))
+        return err_set(err, ERR_CORRUPT, 0, "pack column of times at %u is damaged", at);
     return OK;
 }
 
-static enum errc read_floats(const struct pack *p, const struct pack_chunk *chunk, double *v,
-                             struct err *err)
+static enum errc values_damaged(const struct pack_chunk *chunk, struct err *err)
+{
+    return err_set(err, ERR_CORRUPT, 0, "pack column of values at %u is damaged", chunk->at_values);
+}
+
+static enum errc open_values(const struct pack *p, const struct pack_chunk *chunk,
+                             struct bytes *payload, struct err *err)
+{
+    uint8_t codec;
+    enum errc rc = open_column(p, chunk->at_values, &codec, payload, err);
+
+    if (rc == OK && codec != CODEC_PLAIN)
+        rc = err_set(err, ERR_UNSUPPORTED, 0, "codec %d of values is not known", codec);
+    return rc;
+}
+
+static enum errc read_floats(const struct pack *p, const struct pack_chunk *chunk,
+                             struct column *out, const int64_t *t_ms, struct err *err)
 {
     struct bytes payload;
-    uint8_t codec;
-    enum errc rc = open_column(p, chunk->at_values, &codec, &payload, err);
+    enum errc rc = open_values(p, chunk, &payload, err);
 
     if (rc != OK)
         return rc;
-    if (codec != CODEC_PLAIN)
-        return err_set(err, ERR_UNSUPPORTED, 0, "codec %d of values is not known", codec);
-    if (!decode_plain(payload, v, chunk->n))
-        return err_set(err, ERR_CORRUPT, 0, "pack column of values at %u is damaged",
-                       chunk->at_values);
+    if (!decode_plain(payload, out->v + out->n, chunk->n))
+        return values_damaged(chunk, err);
+    memcpy(out->t_ms + out->n, t_ms, chunk->n * sizeof *t_ms);
+    column_filled(out, chunk->n);
     return OK;
+}
+
+static enum errc read_histograms(const struct pack *p, const struct pack_chunk *chunk,
+                                 struct column *out, const int64_t *t_ms, struct err *err)
+{
+    struct bytes payload;
+    enum errc rc = open_values(p, chunk, &payload, err);
+    struct reader r = reader_on(payload);
+
+    for (size_t i = 0; rc == OK && i < chunk->n; i++) {
+        rc = column_add_encoded(out, t_ms[i], read_bytes(&r, read_uvarint(&r)));
+        if (rc == OK && out->h[out->n - 1]->is_integer != (chunk->kind == PACK_INT_HISTOGRAM))
+            rc = ERR_CORRUPT;
+        if (rc == ERR_CORRUPT)
+            rc = values_damaged(chunk, err);
+        else if (rc == ERR_NOMEM)
+            rc = err_set(err, ERR_NOMEM, 0, "out of memory");
+    }
+    if (rc == OK && reader_left(&r) > 0)
+        rc = values_damaged(chunk, err);
+    return rc;
+}
+
+static enum errc read_starts(const struct pack *p, const struct pack_chunk *chunk,
+                             struct column *out, struct err *err)
+{
+    int64_t start_ms[PACK_MAX_SAMPLES];
+    enum errc rc = read_times(p, chunk->at_starts, start_ms, chunk->n, err);
+
+    for (size_t i = 0; rc == OK && i < chunk->n; i++)
+        if (!column_set_start_at(out, out->n - chunk->n + i, start_ms[i]))
+            rc = err_set(err, ERR_NOMEM, 0, "out of memory");
+    return rc;
 }
 
 enum errc pack_read(const struct pack *p, const struct pack_chunk *chunk, struct column *out,
                     struct err *err)
 {
+    int64_t t_ms[PACK_MAX_SAMPLES];
+    size_t n_before = out->n;
     enum errc rc;
 
-    if (chunk->kind != PACK_FLOAT)
+    if (chunk->kind >= PACK_KIND_COUNT)
         return err_set(err, ERR_UNSUPPORTED, 0, "values of kind %d cannot be read", chunk->kind);
     if (!column_reserve(out, out->n + chunk->n))
         return err_set(err, ERR_NOMEM, 0, "out of memory");
-    rc = read_times(p, chunk, out->t_ms + out->n, err);
+    rc = read_times(p, chunk->at_times, t_ms, chunk->n, err);
+    if (rc == OK && !times_are_sound(chunk, t_ms))
+        rc = err_set(err, ERR_CORRUPT, 0, "pack column of times at %u is damaged", chunk->at_times);
     if (rc == OK)
-        rc = read_floats(p, chunk, out->v + out->n, err);
-    if (rc == OK)
-        column_filled(out, chunk->n);
+        rc = chunk->kind == PACK_FLOAT ? read_floats(p, chunk, out, t_ms, err)
+                                       : read_histograms(p, chunk, out, t_ms, err);
+    if (rc == OK && chunk->at_starts)
+        rc = read_starts(p, chunk, out, err);
+    if (rc != OK)
+        out->n = n_before;
     return rc;
 }

@@ -1,7 +1,7 @@
 /* pack.h -- columns of several series in one block of bytes, the unit in which samples are stored.
  *
  * A pack holds chunks: runs of at most PACK_MAX_SAMPLES samples of one series, each a column of
- * times and a column of values of some kind, and room for a column of start times. A column names
+ * times, a column of values of some kind, and perhaps a column of start times. A column names
  * its codec, so that codecs can change while old packs stay readable. Chunks of a pack that have
  * the same times share one column. A pack is self-contained, and immutable once finished; the bytes
  * are drawn in pack.c and pinned by tests/golden/pack_v1.bin.
@@ -36,8 +36,10 @@ struct pack_times {
 
 /* As many values as there are times. */
 struct pack_values {
-    enum pack_kind kind; /* PACK_FLOAT: the others are named by the format but not encoded yet */
-    const double *floats;
+    enum pack_kind kind;
+    const double *floats;                      /* PACK_FLOAT */
+    const struct histogram *const *histograms; /* the other kinds; all in the form of the kind */
+    const int64_t *start_ms;                   /* start times, 0 unknown; NULL: none is known */
 };
 
 /* ---- writing ---- */
@@ -50,7 +52,6 @@ void pack_writer_free(struct pack_writer *w);
 /* Adds a chunk of series id. Nothing has changed after an error.
  *   ERR_FULL         the pack would exceed PACK_TARGET_BYTES: finish it first. A pack without
  *                    chunks takes one of any size
- *   ERR_UNSUPPORTED  no encoder for this kind
  *   ERR_NOMEM */
 MUST_USE enum errc pack_writer_add(struct pack_writer *w, uint32_t id, struct pack_times times,
                                    struct pack_values values);
@@ -75,7 +76,7 @@ struct pack_chunk {
     enum pack_kind kind;
     size_t n;
     int64_t min_t_ms, max_t_ms;
-    uint32_t at_times, at_values; /* private: where the columns are */
+    uint32_t at_times, at_values, at_starts; /* private: where the columns are */
 };
 
 /* Checks the header and directory. trusted skips the checksum of bytes that have passed this check

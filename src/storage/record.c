@@ -2,35 +2,78 @@
 
 #include "base/banned.h"
 
-enum { VERSION = 1 };
+enum { VERSION = 2, VERSION_OF_FLOATS = 1 };
+enum { HAS_STARTS = 1, HAS_OTHERS = 2, FLAG_BITS = 2 };
+
+/* ---- writing ---- */
+
+/* Moves what is in scratch behind its length. */
+static void add_scratch(struct record_writer *w, struct buf *to)
+{
+    buf_uvarint(to, w->scratch.len);
+    buf_add(to, w->scratch.ptr, w->scratch.len);
+    to->failed |= w->scratch.failed;
+    buf_clear(&w->scratch);
+}
 
 void record_define(struct record_writer *w, uint32_t ref, struct labels ls)
 {
-    struct buf key = { 0 };
-
-    labels_encode(&key, ls);
     buf_uvarint(&w->definitions, ref);
-    buf_uvarint(&w->definitions, key.len);
-    buf_add(&w->definitions, key.ptr, key.len);
-    w->definitions.failed |= key.failed;
+    labels_encode(&w->scratch, ls);
+    add_scratch(w, &w->definitions);
     w->n_definitions++;
-    buf_free(&key);
 }
 
-void record_series(struct record_writer *w, uint32_t ref, uint64_t n_samples)
+/* Differences wrap for numbers 2^63 apart, and unwrap on reading. */
+static void add_difference(struct buf *b, int64_t v, int64_t *last)
 {
+    buf_varint(b, (int64_t)((uint64_t)v - (uint64_t)*last));
+    *last = v;
+}
+
+void record_series(struct record_writer *w, uint32_t ref, struct record_counts counts)
+{
+    bool others = counts.n_histograms > 0 || counts.n_exemplars > 0;
+
     buf_varint(&w->series, (int64_t)ref - w->last_ref);
-    buf_uvarint(&w->series, n_samples);
+    buf_uvarint(&w->series, counts.n_floats << FLAG_BITS | (counts.has_starts ? HAS_STARTS : 0)
+                                | (others ? HAS_OTHERS : 0));
+    if (others) {
+        buf_uvarint(&w->series, counts.n_histograms);
+        buf_uvarint(&w->series, counts.n_exemplars);
+    }
     w->last_ref = ref;
+    w->has_starts = counts.has_starts;
     w->n_series++;
 }
 
-void record_sample(struct record_writer *w, struct sample s)
+static void add_time(struct record_writer *w, int64_t t_ms, int64_t start_ms)
 {
-    /* wraps for times 2^63 apart, and unwraps on reading */
-    buf_varint(&w->series, (int64_t)((uint64_t)s.t_ms - (uint64_t)w->last_t_ms));
+    add_difference(&w->series, t_ms, &w->last_t_ms);
+    if (w->has_starts)
+        add_difference(&w->series, start_ms, &w->last_start_ms);
+}
+
+void record_float(struct record_writer *w, struct sample s, int64_t start_ms)
+{
+    add_time(w, s.t_ms, start_ms);
     buf_u64(&w->series, f64_bits(s.v));
-    w->last_t_ms = s.t_ms;
+}
+
+void record_histogram(struct record_writer *w, int64_t t_ms, int64_t start_ms,
+                      const struct histogram *h)
+{
+    add_time(w, t_ms, start_ms);
+    histogram_encode(&w->scratch, h);
+    add_scratch(w, &w->series);
+}
+
+void record_exemplar(struct record_writer *w, int64_t t_ms, double v, struct labels ls)
+{
+    add_difference(&w->series, t_ms, &w->last_t_ms);
+    buf_u64(&w->series, f64_bits(v));
+    labels_encode(&w->scratch, ls);
+    add_scratch(w, &w->series);
 }
 
 enum errc record_finish(struct record_writer *w, struct buf *out)
@@ -44,9 +87,9 @@ enum errc record_finish(struct record_writer *w, struct buf *out)
     buf_add(out, w->series.ptr, w->series.len);
     buf_clear(&w->definitions);
     buf_clear(&w->series);
-    w->n_definitions = w->n_series = 0;
-    w->last_ref = 0;
-    w->last_t_ms = 0;
+    *w = (struct record_writer){ .definitions = w->definitions,
+                                 .series = w->series,
+                                 .scratch = w->scratch };
     return failed || out->failed ? ERR_NOMEM : OK;
 }
 
@@ -54,10 +97,24 @@ void record_writer_free(struct record_writer *w)
 {
     buf_free(&w->definitions);
     buf_free(&w->series);
+    buf_free(&w->scratch);
 }
 
-static bool read_definitions(struct reader *r, const struct record_handler *h)
+/* ---- reading ---- */
+
+/* A record being read, and the numbers that differences count from. */
+struct read {
+    struct reader r;
+    const struct record_handler *h;
+    uint8_t version;
+    uint32_t ref;
+    bool has_starts; /* the series */
+    int64_t t_ms, start_ms;
+};
+
+static bool read_definitions(struct read *in)
 {
+    struct reader *r = &in->r;
     uint64_t n = read_uvarint(r);
 
     for (uint64_t i = 0; i < n && !r->overrun; i++) {
@@ -66,46 +123,115 @@ static bool read_definitions(struct reader *r, const struct record_handler *h)
 
         if (ref >= UINT32_MAX)
             r->overrun = true;
-        if (!r->overrun && h->define && !h->define(h->ctx, (uint32_t)ref, labels))
+        if (!r->overrun && in->h->define && !in->h->define(in->h->ctx, (uint32_t)ref, labels))
             return false;
     }
     return true;
 }
 
-static bool read_series(struct reader *r, const struct record_handler *h)
+static void read_difference(struct reader *r, int64_t *v)
 {
-    uint64_t n = read_uvarint(r);
-    int64_t ref = 0, t_ms = 0;
+    *v = (int64_t)((uint64_t)*v + (uint64_t)read_varint(r));
+}
 
-    for (uint64_t i = 0; i < n && !r->overrun; i++) {
-        uint64_t n_samples;
+/* The time in in->t_ms; returns the start time. */
+static int64_t read_time(struct read *in)
+{
+    read_difference(&in->r, &in->t_ms);
+    if (!in->has_starts)
+        return 0;
+    read_difference(&in->r, &in->start_ms);
+    return in->start_ms;
+}
 
-        ref = (int64_t)((uint64_t)ref + (uint64_t)read_varint(r));
-        n_samples = read_uvarint(r);
+static bool read_floats(struct read *in, uint64_t n)
+{
+    for (uint64_t i = 0; i < n && !in->r.overrun; i++) {
+        int64_t start_ms = read_time(in);
+        struct sample s = { in->t_ms, f64_from_bits(read_u64(&in->r)) };
+
+        if (!in->r.overrun && in->h->sample && !in->h->sample(in->h->ctx, in->ref, s, start_ms))
+            return false;
+    }
+    return true;
+}
+
+static bool read_histograms(struct read *in, uint64_t n)
+{
+    for (uint64_t i = 0; i < n && !in->r.overrun; i++) {
+        int64_t start_ms = read_time(in);
+        struct bytes encoded = read_bytes(&in->r, read_uvarint(&in->r));
+
+        if (!in->r.overrun && in->h->histogram
+            && !in->h->histogram(in->h->ctx, in->ref, in->t_ms, start_ms, encoded))
+            return false;
+    }
+    return true;
+}
+
+static bool read_exemplars(struct read *in, uint64_t n)
+{
+    for (uint64_t i = 0; i < n && !in->r.overrun; i++) {
+        read_difference(&in->r, &in->t_ms);
+
+        double v = f64_from_bits(read_u64(&in->r));
+        struct bytes labels = read_bytes(&in->r, read_uvarint(&in->r));
+
+        if (!in->r.overrun && in->h->exemplar
+            && !in->h->exemplar(in->h->ctx, in->ref, in->t_ms, v, labels))
+            return false;
+    }
+    return true;
+}
+
+static struct record_counts read_counts(struct read *in)
+{
+    struct record_counts c = { .n_floats = read_uvarint(&in->r) };
+    uint64_t flags = c.n_floats;
+
+    if (in->version == VERSION_OF_FLOATS)
+        return c;
+    c.n_floats >>= FLAG_BITS;
+    c.has_starts = flags & HAS_STARTS;
+    if (flags & HAS_OTHERS) {
+        c.n_histograms = read_uvarint(&in->r);
+        c.n_exemplars = read_uvarint(&in->r);
+    }
+    return c;
+}
+
+static bool read_series(struct read *in)
+{
+    uint64_t n = read_uvarint(&in->r);
+    int64_t ref = 0;
+
+    for (uint64_t i = 0; i < n && !in->r.overrun; i++) {
+        struct record_counts c;
+
+        read_difference(&in->r, &ref);
+        c = read_counts(in);
         if (ref < 0 || ref >= UINT32_MAX)
-            r->overrun = true;
-        for (uint64_t k = 0; k < n_samples && !r->overrun; k++) {
-            t_ms = (int64_t)((uint64_t)t_ms + (uint64_t)read_varint(r));
-            struct sample s = { t_ms, f64_from_bits(read_u64(r)) };
-
-            if (!r->overrun && !h->sample(h->ctx, (uint32_t)ref, s))
-                return false;
-        }
+            in->r.overrun = true;
+        in->ref = (uint32_t)ref;
+        in->has_starts = c.has_starts;
+        if (!read_floats(in, c.n_floats) || !read_histograms(in, c.n_histograms)
+            || !read_exemplars(in, c.n_exemplars))
+            return false;
     }
     return true;
 }
 
 enum errc record_read(struct bytes record, const struct record_handler *h, struct err *err)
 {
-    struct reader r = reader_on(record);
-    uint8_t version = read_u8(&r);
+    struct read in = { .r = reader_on(record), .h = h };
 
-    if (!r.overrun && version != VERSION)
-        return err_set(err, ERR_CORRUPT, 0, "log record has version %u, expected %u", version,
-                       VERSION);
-    if (!read_definitions(&r, h) || !read_series(&r, h))
+    in.version = read_u8(&in.r);
+    if (!in.r.overrun && (in.version < VERSION_OF_FLOATS || in.version > VERSION))
+        return err_set(err, ERR_CORRUPT, 0, "log record has version %u, expected %u at most",
+                       in.version, VERSION);
+    if (!read_definitions(&in) || !read_series(&in))
         return err_set(err, ERR_CANCELED, 0, "reading of a log record was stopped");
-    if (r.overrun || reader_left(&r) > 0)
+    if (in.r.overrun || reader_left(&in.r) > 0)
         return err_set(err, ERR_CORRUPT, 0, "log record of %zu bytes is malformed", record.len);
     return OK;
 }

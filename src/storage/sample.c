@@ -59,30 +59,65 @@ bool column_add(struct column *c, int64_t t_ms, double v)
     return true;
 }
 
-bool column_add_histogram(struct column *c, int64_t t_ms, const struct histogram *h)
+/* Room for one more histogram; false when out of memory. */
+static bool reserve_histogram(struct column *c)
 {
-    const struct histogram *copy;
-
     if (!c->h && !(c->h = calloc(c->cap ? c->cap : 1, sizeof *c->h)))
         return false;
     if (!c->histograms && !(c->histograms = arena_new(0)))
         return false;
-    copy = histogram_copy(c->histograms, h);
-    if (!copy || !column_add(c, t_ms, h->sum))
+    return column_reserve(c, c->n + 1);
+}
+
+static void put_histogram(struct column *c, int64_t t_ms, const struct histogram *h)
+{
+    c->t_ms[c->n] = t_ms;
+    c->v[c->n] = h->sum;
+    column_filled(c, 1);
+    c->h[c->n - 1] = h;
+}
+
+bool column_add_histogram(struct column *c, int64_t t_ms, const struct histogram *h)
+{
+    const struct histogram *copy;
+
+    if (!reserve_histogram(c) || !(copy = histogram_copy(c->histograms, h)))
         return false;
-    c->h[c->n - 1] = copy;
+    put_histogram(c, t_ms, copy);
+    return true;
+}
+
+enum errc column_add_encoded(struct column *c, int64_t t_ms, struct bytes encoding)
+{
+    struct reader r = reader_on(encoding);
+    struct histogram *h;
+    enum errc rc;
+
+    if (!reserve_histogram(c) || !(h = arena_alloc(c->histograms, sizeof *h)))
+        return ERR_NOMEM;
+    rc = histogram_decode(&r, c->histograms, h, NULL);
+    if (rc == OK && reader_left(&r) > 0)
+        rc = ERR_CORRUPT;
+    if (rc == OK)
+        put_histogram(c, t_ms, h);
+    return rc;
+}
+
+bool column_set_start_at(struct column *c, size_t i, int64_t start_ms)
+{
+    DEBUG_ASSERT(i < c->n);
+    if (start_ms == 0)
+        return true;
+    if (!c->start_ms && !(c->start_ms = calloc(c->cap, sizeof *c->start_ms)))
+        return false;
+    c->start_ms[i] = start_ms;
     return true;
 }
 
 bool column_set_start(struct column *c, int64_t start_ms)
 {
     ASSERT(c->n > 0);
-    if (start_ms == 0)
-        return true;
-    if (!c->start_ms && !(c->start_ms = calloc(c->cap, sizeof *c->start_ms)))
-        return false;
-    c->start_ms[c->n - 1] = start_ms;
-    return true;
+    return column_set_start_at(c, c->n - 1, start_ms);
 }
 
 void column_clear(struct column *c)

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/bytes.h"
+#include "base/err.h"
 
 struct arena;
 struct histogram;
@@ -85,8 +86,13 @@ void column_filled(struct column *c, size_t n);
 MUST_USE bool column_add(struct column *c, int64_t t_ms, double v);
 /* The same for a histogram, of which a deep copy is kept until column_clear(). */
 MUST_USE bool column_add_histogram(struct column *c, int64_t t_ms, const struct histogram *h);
-/* Notes the start time of the last sample; 0 does nothing. False when out of memory. */
+/* The same for the encoding of one (histogram.h). ERR_CORRUPT when it is none, ERR_NOMEM: nothing
+ * has changed. */
+MUST_USE enum errc column_add_encoded(struct column *c, int64_t t_ms, struct bytes encoding);
+/* Notes the start time of the last sample, or of sample i; 0 does nothing. False when out of
+ * memory. */
 MUST_USE bool column_set_start(struct column *c, int64_t start_ms);
+MUST_USE bool column_set_start_at(struct column *c, size_t i, int64_t start_ms);
 /* Empties the column, keeping memory for the next. */
 void column_clear(struct column *c);
 void column_free(struct column *c);
