@@ -21,6 +21,7 @@
 #include "base/number.h"
 #include "base/vec.h"
 #include "query/compensated.h"
+#include "query/loops.h"
 
 #include "base/banned.h"
 
@@ -34,16 +35,7 @@ struct fold {
 
 static void add_sum(double *const *acc, const double *v, size_t n)
 {
-    double *sum = acc[0], *c = acc[1];
-
-    for (size_t i = 0; i < n; i++) {
-        if (is_absent(v[i]))
-            continue;
-        if (is_absent(sum[i]))
-            sum[i] = v[i];
-        else
-            compensated_add(v[i], &sum[i], &c[i]);
-    }
+    loops()->add(acc[0], acc[1], v, n);
 }
 
 static void finish_sum(double *const *acc, size_t n)
@@ -107,9 +99,7 @@ static void finish_avg(double *const *acc, size_t n)
 
 static void add_count(double *const *acc, const double *v, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!is_absent(v[i]))
-            acc[0][i] = is_absent(acc[0][i]) ? 1 : acc[0][i] + 1;
+    loops()->count(acc[0], v, n);
 }
 
 static void add_group(double *const *acc, const double *v, size_t n)

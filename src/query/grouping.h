@@ -26,7 +26,9 @@ struct grouping {
     struct label_group *groups; /* by number */
     size_t n, cap;
     struct table table;
-    struct buf key; /* scratch */
+    struct buf key;             /* scratch */
+    struct grouping_memo *memo; /* private, as is the next: see grouping.c */
+    size_t n_added;
 };
 
 void grouping_free(struct grouping *g);

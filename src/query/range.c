@@ -7,20 +7,13 @@
 #include "base/arena.h"
 #include "base/vec.h"
 #include "query/functions_impl.h"
+#include "query/loops.h"
+#include "query/range_kernels.h"
 #include "query/stepset.h"
 
 #include "base/banned.h"
 
-enum { POLL_SAMPLES = 10000 }; /* steps count like samples */
-
-/* The resets of a counter over all windows. A walk over a window's samples at each step would be
- * most of what rate() does; resets are few. */
-struct resets {
-    size_t *at;     /* indices of samples smaller than the one before */
-    double *before; /* the values of those before */
-    size_t n, at_cap, before_cap;
-    size_t lo, hi; /* those in the current window */
-};
+enum { POLL_SAMPLES = 1 << 18 }; /* visited between two polls; steps count like samples */
 
 /* Evaluates one call, series by series. */
 struct over {
@@ -30,9 +23,11 @@ struct over {
     size_t n_args;
     uint64_t *checked; /* steps at which .check was called; NULL without one */
     double *v;         /* the values of one series */
-    double *scratch;   /* of window.scratch */
+    double *scratch;   /* of window.scratch and kernel_job.scratch */
     size_t scratch_cap;
     struct resets resets;
+    range_kernel *kernel; /* NULL: window by window */
+    struct window_cache windows;
     sink *to;
     void *ctx;
 };
@@ -105,10 +100,11 @@ static void annotate_non_counter(struct over *o, struct labels ls)
 
 static enum errc find_resets(struct resets *r, const struct range_series *s, struct err *err)
 {
-    r->n = r->lo = r->hi = 0;
-    for (size_t i = 1; i < s->n; i++) {
-        if (!(s->v[i] < s->v[i - 1]))
-            continue;
+    const struct loops *l = loops();
+
+    r->n = 0;
+    for (size_t i = l->find_decrease(s->v, 1, s->n); i < s->n;
+         i = l->find_decrease(s->v, i + 1, s->n)) {
         if (!vec_reserve(&r->at, &r->at_cap, r->n + 1, sizeof *r->at)
             || !vec_reserve(&r->before, &r->before_cap, r->n + 1, sizeof *r->before))
             return err_set(err, ERR_NOMEM, 0, "out of memory");
@@ -118,84 +114,157 @@ static enum errc find_resets(struct resets *r, const struct range_series *s, str
     return OK;
 }
 
-/* Both samples of a reset are in the window lo <= i < hi. */
-static void move_resets(struct resets *r, const struct window_bounds *b, struct window *w)
+/* The first reset whose sample is at or after i. */
+static size_t resets_from(const struct resets *r, size_t i)
 {
-    while (r->lo < r->n && r->at[r->lo] <= b->lo)
-        r->lo++;
-    if (r->hi < r->lo)
-        r->hi = r->lo;
-    while (r->hi < r->n && r->at[r->hi] < b->hi)
-        r->hi++;
-    w->n_resets = r->hi - r->lo;
-    w->before_resets = w->n_resets > 0 ? r->before + r->lo : NULL;
+    size_t lo = 0, hi = r->n;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (r->at[mid] < i)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
-/* Fills o->v; *any tells whether there is a value at some step. */
-static enum errc over_windows(struct over *o, const struct range_series *s, bool *any,
-                              struct err *err)
+/* One series on its way through the windows. */
+struct over_run {
+    struct over *o;
+    const struct range_series *s;
+    const struct windows *windows;
+    struct window w;
+    double args[FUNC_MAX_ARGS]; /* of w */
+};
+
+/* Sets w to the window of a step, which has samples. */
+static void set_window(struct over_run *r, size_t step)
 {
-    const struct func *f = o->call->call.func;
-    const struct modifiers *m = range_modifiers(o->range);
-    struct window_bounds bounds = { 0 };
-    double args[FUNC_MAX_ARGS];
-    struct window w = {
-        .args = args, .scratch = o->scratch, .anchored = m->anchored, .smoothed = m->smoothed
-    };
+    const struct over *o = r->o;
+    size_t lo = r->windows->lo[step], hi = r->windows->hi[step];
+    int64_t end_ms = ref_time(&o->q->steps, range_modifiers(o->range), step);
+
+    r->w.t_ms = r->s->t_ms + lo;
+    r->w.v = r->s->v + lo;
+    r->w.n = hi - lo;
+    r->w.start_ms = time_sub(end_ms, range_length_ms(o->range));
+    r->w.end_ms = end_ms;
+    r->w.eval_ms = step_time(&o->q->steps, step);
+    for (size_t i = 0; i < o->n_args; i++)
+        r->args[i] = o->args[i][step];
+    if (o->call->call.func->wants_counter) {
+        size_t first = resets_from(&o->resets, lo + 1); /* both its samples are in the window */
+
+        r->w.n_resets = resets_from(&o->resets, hi) - first;
+        r->w.before_resets = r->w.n_resets > 0 ? o->resets.before + first : NULL;
+    }
+}
+
+static double over_one(void *ctx, size_t step)
+{
+    struct over_run *r = ctx;
+
+    set_window(r, step);
+    return r->o->call->call.func->over(&r->w);
+}
+
+/* Window by window. */
+static enum errc over_windows(struct over_run *r, struct err *err)
+{
+    struct over *o = r->o;
     size_t unpolled = 0;
     enum errc rc = OK;
 
     for (size_t i = 0; rc == OK && i < o->q->steps.n; i++, unpolled++) {
+        o->v[i] = absent();
+        if (r->windows->lo[i] == r->windows->hi[i])
+            continue;
+        set_window(r, i);
+        if ((rc = check_step(o, i, r->args, err)) != OK)
+            break;
+        o->v[i] = o->call->call.func->over(&r->w);
+        unpolled += r->w.n;
         if (unpolled >= POLL_SAMPLES) {
             unpolled = 0;
-            if ((rc = query_poll(o->q, err)) != OK)
-                break;
+            rc = query_poll(o->q, err);
         }
-        window_at(&bounds, o->q, o->range, s, i);
-        o->v[i] = absent();
-        if (bounds.lo == bounds.hi)
-            continue;
-        w.t_ms = s->t_ms + bounds.lo;
-        w.v = s->v + bounds.lo;
-        w.n = bounds.hi - bounds.lo;
-        w.start_ms = bounds.start_ms;
-        w.end_ms = bounds.end_ms;
-        w.eval_ms = step_time(&o->q->steps, i);
-        for (size_t a = 0; a < o->n_args; a++)
-            args[a] = o->args[a][i];
-        if ((rc = check_step(o, i, args, err)) != OK)
-            break;
-        if (f->wants_counter)
-            move_resets(&o->resets, &bounds, &w);
-        o->v[i] = f->over(&w);
-        *any = *any || !is_absent(o->v[i]);
-        unpolled += w.n;
     }
     return rc;
+}
+
+/* All windows at once, in pieces between which it is polled. */
+static enum errc over_kernel(struct over_run *r, struct err *err)
+{
+    struct over *o = r->o;
+    struct kernel_job job = { .w = r->windows,
+                              .v = r->s->v,
+                              .resets = &o->resets,
+                              .out = o->v,
+                              .scratch = (uint32_t *)o->scratch,
+                              .one = over_one,
+                              .ctx = r };
+    size_t n = o->q->steps.n, piece = POLL_SAMPLES / (r->windows->most + 1) + 1;
+    enum errc rc = OK;
+
+    for (size_t from = 0; rc == OK && from < n; from += piece) {
+        o->kernel(&job, from, n - from < piece ? n : from + piece);
+        if (n > piece)
+            rc = query_poll(o->q, err);
+    }
+    return rc;
+}
+
+static bool has_values(const double *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!is_absent(v[i]))
+            return true;
+    return false;
 }
 
 static enum errc over_series(void *ctx, const struct range_series *s, struct err *err)
 {
     struct over *o = ctx;
     const struct func *f = o->call->call.func;
+    const struct modifiers *m = range_modifiers(o->range);
     struct fseries out = { .labels = s->labels,
                            .drop_name = s->drop_name || !f->keeps_name,
                            .v = o->v };
-    bool any = false;
+    struct over_run r = { .o = o, .s = s };
     enum errc rc;
 
     if (s->n == 0)
         return OK;
     if (!vec_reserve(&o->scratch, &o->scratch_cap, s->n, sizeof *o->scratch))
         return err_set(err, ERR_NOMEM, 0, "out of memory");
+    r.w = (struct window){
+        .args = r.args, .scratch = o->scratch, .anchored = m->anchored, .smoothed = m->smoothed
+    };
+    if ((rc = windows_of(&o->windows, s, &r.windows, err)) != OK)
+        return rc;
     rc = f->wants_counter ? find_resets(&o->resets, s, err) : OK;
     if (rc == OK)
-        rc = over_windows(o, s, &any, err);
-    if (rc != OK || !any)
+        rc = o->kernel ? over_kernel(&r, err) : over_windows(&r, err);
+    if (rc != OK || !has_values(o->v, o->q->steps.n))
         return rc;
     if (f->wants_counter)
         annotate_non_counter(o, s->labels);
     return o->to(o->ctx, &out, err);
+}
+
+/* Chooses the kernel, if there is one for plain windows. */
+static void choose_kernel(struct over *o)
+{
+    const struct modifiers *m = range_modifiers(o->range);
+    over_function *over = o->call->call.func->over;
+
+    o->windows = (struct window_cache){ .q = o->q, .range = o->range };
+    if (m->anchored || m->smoothed)
+        return;
+    o->kernel = range_kernel_find(over);
+    o->windows.growth = range_kernel_extrapolates(over, &o->windows.per_second);
 }
 
 enum errc eval_over(struct query *q, const struct node *call, sink *to, void *ctx, struct err *err)
@@ -210,8 +279,10 @@ enum errc eval_over(struct query *q, const struct node *call, sink *to, void *ct
         rc = values_new(q, &o.v, err);
     if (rc == OK && call->call.func->check)
         rc = stepset_new(q, &o.checked, err);
+    choose_kernel(&o);
     if (rc == OK)
         rc = range_each(q, o.range, over_series, &o, err);
+    window_cache_free(&o.windows);
     free(o.scratch);
     free(o.resets.at);
     free(o.resets.before);

@@ -18,7 +18,7 @@ static double seconds(int64_t from_ms, int64_t to_ms)
 }
 
 /* As Go's Duration.Seconds(): whole seconds and the rest apart. */
-static double range_seconds(const struct window *w)
+double window_seconds(const struct window *w)
 {
     int64_t ms = w->end_ms - w->start_ms;
 
@@ -37,33 +37,43 @@ static double counter_increase(const struct window *w)
     return result;
 }
 
-/* Stretches what was seen between the first and the last sample to the window: to its borders where
- * samples are close to them, else by half a gap, a counter never below zero. */
+/* To the window's borders where samples are close to them, else by half a gap. */
+void extrapolation_of(const struct window *w, struct extrapolation *out)
+{
+    size_t n = w->n;
+    double gap;
+
+    out->to_start = seconds(w->start_ms, w->t_ms[0]);
+    out->to_end = seconds(w->t_ms[n - 1], w->end_ms);
+    out->sampled = seconds(w->t_ms[0], w->t_ms[n - 1]);
+    gap = out->sampled / (double)(n - 1);
+    if (out->to_start >= gap * 1.1)
+        out->to_start = gap / 2;
+    if (out->to_end >= gap * 1.1)
+        out->to_end = gap / 2;
+}
+
+/* Stretches what was seen between the first and the last sample to the window, a counter never
+ * below zero. windows.c prepares the same for all series with these times. */
 static double extrapolated(const struct window *w, bool is_counter, bool is_rate)
 {
     size_t n = w->n;
-    double result, to_start, to_end, sampled, gap, factor;
+    struct extrapolation e;
+    double result, factor;
 
     if (n < 2)
         return absent();
     result = is_counter ? counter_increase(w) : w->v[n - 1] - w->v[0];
-    to_start = seconds(w->start_ms, w->t_ms[0]);
-    to_end = seconds(w->t_ms[n - 1], w->end_ms);
-    sampled = seconds(w->t_ms[0], w->t_ms[n - 1]);
-    gap = sampled / (double)(n - 1);
-    if (to_start >= gap * 1.1)
-        to_start = gap / 2;
+    extrapolation_of(w, &e);
     if (is_counter && result > 0 && w->v[0] >= 0) {
-        double to_zero = sampled * (w->v[0] / result);
+        double to_zero = e.sampled * (w->v[0] / result);
 
-        if (to_zero < to_start)
-            to_start = to_zero;
+        if (to_zero < e.to_start)
+            e.to_start = to_zero;
     }
-    if (to_end >= gap * 1.1)
-        to_end = gap / 2;
-    factor = (sampled + to_start + to_end) / sampled;
+    factor = (e.sampled + e.to_start + e.to_end) / e.sampled;
     if (is_rate)
-        factor /= range_seconds(w);
+        factor /= window_seconds(w);
     return result * factor;
 }
 
@@ -130,7 +140,7 @@ static double between_borders(const struct window *w, bool is_counter, bool is_r
     result = b.right - b.left;
     if (is_counter)
         result += hidden_by_resets(w, &b);
-    return is_rate ? result / range_seconds(w) : result;
+    return is_rate ? result / window_seconds(w) : result;
 }
 
 static double growth(const struct window *w, bool is_counter, bool is_rate)

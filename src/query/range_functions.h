@@ -24,6 +24,16 @@ over_function sum_over, avg_over, count_over, min_over, max_over, stddev_over, s
 over_function mad_over, quantile_over, first_over, last_over, present_over;
 over_function ts_of_min_over, ts_of_max_over, ts_of_first_over, ts_of_last_over;
 
+/* How far the growth seen between the first and the last sample of a window (n >= 2) is stretched:
+ * seconds. A counter that would pass zero on the way to the start is stretched less. */
+struct extrapolation {
+    double sampled, to_start, to_end;
+};
+void extrapolation_of(const struct window *w, struct extrapolation *out);
+
+/* The length of a window. */
+double window_seconds(const struct window *w);
+
 /* The values at both ends of a window of an anchored or smoothed range: those of the nearest
  * samples (anchored) or interpolated (smoothed; is_counter: from zero after a reset). False when
  * nothing happened after the window's start. */

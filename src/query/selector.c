@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "query/functions.h"
+#include "query/loops.h"
 #include "storage/db.h"
 #include "storage/histogram.h"
 
@@ -53,10 +54,8 @@ static void reading_done(struct reading *r)
 /* Staleness markers end series for instant selectors; ranges and interpolation never see them. */
 static void remove_stale(struct column *c)
 {
-    size_t kept = 0;
+    size_t kept = loops()->find_marker(c->v, c->n); /* the end, most of the time */
 
-    while (kept < c->n && !is_stale(c->v[kept])) /* to the end, most of the time */
-        kept++;
     for (size_t i = kept; i < c->n; i++)
         if (!is_stale(c->v[i])) {
             c->t_ms[kept] = c->t_ms[i];
