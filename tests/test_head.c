@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "storage/head.h"
+#include "storage/head_run.h"
 
 static uint32_t resolve(struct head *h, const char *instance)
 {
@@ -179,11 +180,76 @@ static void frozen_samples_are_settled_with_the_first_of_equal_times(void **stat
     assert_false(overlaps);
     head_stats(h, &stats);
     assert_int_equal(stats.samples, N_LATE + 1);
-    assert_int_equal(stats.bytes, (N_LATE + 1) * sizeof(struct sample));
+    assert_int_equal(stats.bytes, RUN_FRAGMENT_BYTES + (N_LATE + 1) * sizeof(struct sample));
     assert_int_equal(head_append(h, ref, (struct sample){ 1, 7 }), APPEND_DUPLICATE);
     head_drop_frozen(h);
     head_stats(h, &stats);
     assert_int_equal(stats.bytes, 0);
+    free(refs);
+    column_free(&c);
+    head_free(h);
+}
+
+/* After a freeze the open run is empty, but the frozen one is still known. */
+static void older_samples_than_the_frozen_ones_are_late(void **state)
+{
+    static const struct {
+        struct sample s;
+        enum append_result expected;
+    } cases[] = {
+        { { 30, 3 }, APPEND_REPEAT },    { { 30, 4 }, APPEND_DUPLICATE },
+        { { 20, 9 }, APPEND_DUPLICATE }, { { 15, 5 }, APPEND_STORED },
+        { { 15, 5 }, APPEND_REPEAT },    { { 40, 4 }, APPEND_STORED },
+        { { 10, 1 }, APPEND_REPEAT },    { { 35, 5 }, APPEND_STORED },
+    };
+    static const int all_t_ms[] = { 10, 15, 20, 30, 35, 40 };
+    struct head *h = head_new();
+    uint32_t ref = resolve(h, "a");
+    struct column c = { 0 };
+    bool overlaps = false;
+
+    (void)state;
+    for (int i = 1; i <= 3; i++)
+        assert_int_equal(head_append(h, ref, (struct sample){ i * 10, i }), APPEND_STORED);
+    head_freeze(h, 5);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        assert_int_equal(head_append(h, ref, cases[i].s), cases[i].expected);
+    assert_true(head_has_samples(h, ref, 15, 15, 5));
+    assert_int_equal(head_read(h, ref, 0, 100, 4, &c, &overlaps), OK);
+    assert_true(overlaps);
+    assert_true(column_normalise(&c));
+    assert_int_equal(c.n, 6);
+    for (size_t i = 0; i < c.n; i++)
+        assert_int_equal(c.t_ms[i], all_t_ms[i]);
+    head_drop_frozen(h);
+    column_clear(&c);
+    assert_int_equal(head_read(h, ref, 0, 100, 4, &c, &overlaps), OK);
+    assert_int_equal(c.n, 3);
+    column_free(&c);
+    head_free(h);
+}
+
+/* The whole open run is late ones: the next freeze has them all the same. */
+static void a_run_of_late_samples_alone_is_frozen_and_read(void **state)
+{
+    struct head *h = head_new();
+    uint32_t ref = resolve(h, "a"), *refs;
+    struct column c = { 0 };
+    size_t n;
+
+    (void)state;
+    assert_int_equal(head_append(h, ref, (struct sample){ 1000, 1 }), APPEND_STORED);
+    head_freeze(h, 5);
+    assert_int_equal(head_append(h, ref, (struct sample){ 500, 2 }), APPEND_STORED);
+    head_drop_frozen(h);
+    assert_int_equal(head_append(h, ref, (struct sample){ 700, 3 }), APPEND_STORED);
+    head_freeze(h, 6);
+    assert_int_equal(head_settle_frozen(h, &refs, &n), OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(head_read_frozen(h, ref, 0, 2000, &c), OK);
+    assert_int_equal(c.n, 2);
+    assert_true(c.t_ms[0] == 500 && c.t_ms[1] == 700);
+    head_drop_frozen(h);
     free(refs);
     column_free(&c);
     head_free(h);
@@ -343,6 +409,8 @@ int main(void)
         cmocka_unit_test(repeats_are_told_from_duplicates),
         cmocka_unit_test(freezing_keeps_every_sample_readable_once),
         cmocka_unit_test(frozen_samples_are_settled_with_the_first_of_equal_times),
+        cmocka_unit_test(older_samples_than_the_frozen_ones_are_late),
+        cmocka_unit_test(a_run_of_late_samples_alone_is_frozen_and_read),
         cmocka_unit_test(frozen_series_come_sorted_by_labels),
         cmocka_unit_test(a_read_includes_both_ends),
         cmocka_unit_test(an_appender_reaches_every_shard_and_freezing_too),

@@ -5,14 +5,14 @@
  * each pair has the list of refs that carry it.
  *
  * Samples of a series are in two parts: the open run takes appends; head_freeze() moves all open
- * runs aside as frozen ones, which the flusher reads and head_drop_frozen() frees. A run is a
- * sorted part and the late samples that arrived after newer ones; both are put in order when they
- * are read. Samples that are histograms, and start times, lie beside the runs (head_extra.h), and
- * are frozen, read and dropped with them.
+ * runs aside as frozen ones, which the flusher reads and head_drop_frozen() frees. A run is
+ * compressed (head_run.h); samples that arrive after newer ones lie beside it, as they are, and are
+ * put in order when they are read. So do histograms, and start times (head_extra.h).
  *
  * Threads: the index is guarded by one reader-writer lock, taken once per request; samples by one
  * mutex per shard of series. Samples are appended by one thread at a time (the log's committer), so
- * a reader waits for a few hundred appends at most.
+ * a reader waits for a few hundred appends at most, and appenders for a reader while it copies some
+ * hundred bytes; decoding needs no lock.
  */
 #pragma once
 
@@ -100,8 +100,9 @@ enum append_result head_appender_add_histogram(struct head_appender *a, uint32_t
 void head_appender_done(struct head_appender *a);
 
 /* Moves all open runs aside, as those of a log generation. The frozen ones of before must have been
- * dropped. */
+ * dropped. One thread at a time, the appending one. */
 void head_freeze(struct head *h, uint64_t generation);
+/* Frees them. No head_read() whose after is below their generation may be under way or come. */
 void head_drop_frozen(struct head *h);
 
 /* Appends the samples of ref in min_t_ms..max_t_ms to out: the frozen ones if their generation is
