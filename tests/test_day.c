@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "base/arena.h"
+#include "storage/codec_float.h"
 #include "storage/day.h"
 #include "storage/kv.h"
 #include "temp_dir.h"
@@ -561,13 +562,25 @@ static void files_that_are_not_this_day_are_refused(void **state)
 
 enum { N_DAMAGED = 40 };
 
+/* Values of series i that are not to be compressed much. */
+static void fill_irregular(struct column *c, unsigned i)
+{
+    c->n = 0;
+    for (unsigned k = 0; k < 100; k++)
+        assert_true(column_add(c, T0 + i + (int64_t)k * 977, i * 1000 + k * k * k % 97 / 7.0));
+}
+
 static void write_damage_example(struct fixture *f)
 {
     struct day_writer *w = must_begin(f, 1);
+    struct column c = { 0 };
 
-    for (unsigned i = 0; i < N_DAMAGED; i++)
-        add_run(f, w, i, (struct run){ (int64_t)i, 977, 100, i * 1000.0 });
+    for (unsigned i = 0; i < N_DAMAGED; i++) {
+        fill_irregular(&c, i);
+        assert_ok(f, day_writer_add(w, labels_of(f, i), &c, &f->err));
+    }
     must_commit(f, w);
+    column_free(&c);
 }
 
 /* Where the n bytes at p are in the file; they must be there once. */
@@ -590,13 +603,17 @@ static size_t find_in_file(const char *path, const void *p, size_t n)
 static void a_flipped_bit_of_a_value_refuses_that_series_only(void **state)
 {
     struct fixture *f = open_fixture(state);
-    const double values[] = { 7050, 7051, 7052 }; /* of series 7 */
+    struct floats_scratch *scratch = malloc(sizeof *scratch);
     struct column c = { 0 };
+    struct buf stored = { 0 };
 
+    assert_non_null(scratch);
+    fill_irregular(&c, 7);
+    floats_encode(&stored, c.v, c.n, scratch);
     write_damage_example(f);
     day_unref(f->day);
     f->day = NULL;
-    assert_true(flip_in_file(f->path, find_in_file(f->path, values, sizeof values) + 3, 0x10));
+    assert_true(flip_in_file(f->path, find_in_file(f->path, stored.ptr, stored.len) + 3, 0x10));
     assert_ok(f, day_open(f->path, DAY, MAP_BYTES, false, &f->day, &f->err));
     struct day_txn *t = must_read(f, UINT64_MAX);
 
@@ -614,6 +631,8 @@ static void a_flipped_bit_of_a_value_refuses_that_series_only(void **state)
         }
     }
     day_txn_end(t);
+    free(scratch);
+    buf_free(&stored);
     column_free(&c);
     close_fixture(f);
 }
@@ -622,7 +641,7 @@ static void a_flipped_bit_of_a_value_refuses_that_series_only(void **state)
 static enum errc read_everything(struct fixture *f, struct day_txn *t)
 {
     struct index_source index = day_index(t);
-    struct column c = { 0 };
+    struct column c = { 0 }, irregular = { 0 };
     enum errc rc = OK;
 
     for (unsigned i = 0; i < N_DAMAGED && rc == OK; i++) {
@@ -641,11 +660,14 @@ static enum errc read_everything(struct fixture *f, struct day_txn *t)
         c.n = 0;
         rc = day_read(t, p.ids[0], INT64_MIN, INT64_MAX, &c, &overlaps, &f->err);
         if (rc == OK) {
+            fill_irregular(&irregular, i);
             assert_int_equal(c.n, 100);
-            assert_run(&c, 0, (struct run){ (int64_t)i, 977, 100, i * 1000.0 });
+            assert_memory_equal(c.t_ms, irregular.t_ms, 100 * sizeof *c.t_ms);
+            assert_memory_equal(c.v, irregular.v, 100 * sizeof *c.v);
         }
     }
     column_free(&c);
+    column_free(&irregular);
     return rc;
 }
 

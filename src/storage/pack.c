@@ -32,6 +32,7 @@
  *                     1  zigzag LEB128 varints: first time, first step, then the difference of each
  *                        step to the one before
  *   codecs of floats  0  8 bytes each, bits of the double
+ *                     1  codec_float.h
  *   codecs of         0  uvarint length, then the encoding of histogram.h, for each
  *     histograms
  *   codecs of starts  those of times; 0 is an unknown start time
@@ -46,6 +47,7 @@
 
 #include "base/hash.h"
 #include "base/vec.h"
+#include "storage/codec_float.h"
 #include "storage/histogram.h"
 
 #include "base/banned.h"
@@ -62,7 +64,7 @@ enum {
     ENTRY_BYTES = 40
 };
 enum { AT_PAYLOAD_BYTES = 4, AT_CODEC = 8, COLUMN_HEADER_BYTES = 12 };
-enum { VERSION = 1, CODEC_PLAIN = 0, CODEC_STEPS = 1 };
+enum { VERSION = 1, CODEC_PLAIN = 0, CODEC_STEPS = 1, CODEC_FLOATS = 1 };
 #define NO_STARTS UINT32_MAX /* at_starts in a writer, where 0 is a place */
 
 static const char magic[4] = "TMPK";
@@ -73,6 +75,7 @@ struct pack_writer {
     struct buf columns, scratch, one, out;
     int64_t times[PACK_MAX_SAMPLES]; /* of the last chunk */
     size_t n_times;
+    struct floats_scratch floats;
 };
 
 /* ---- writing ---- */
@@ -134,12 +137,12 @@ static void encode_times(struct buf *b, const int64_t *t_ms, size_t n)
     end_column(b, start);
 }
 
-static void encode_floats(struct buf *b, const double *v, size_t n)
+static void encode_floats(struct pack_writer *w, const double *v, size_t n)
 {
-    size_t start = begin_column(b, CODEC_PLAIN);
+    size_t start = begin_column(&w->scratch, CODEC_FLOATS);
 
-    buf_add(b, v, n * sizeof *v); /* little endian as in memory, see bytes.c */
-    end_column(b, start);
+    floats_encode(&w->scratch, v, n, &w->floats);
+    end_column(&w->scratch, start);
 }
 
 static void encode_histograms(struct pack_writer *w, enum pack_kind kind,
@@ -197,7 +200,7 @@ enum errc pack_writer_add(struct pack_writer *w, uint32_t id, struct pack_times 
     chunk.at_times = shared ? w->chunks[w->n - 1].at_times : (uint32_t)w->columns.len;
     chunk.at_values = (uint32_t)(w->columns.len + w->scratch.len);
     if (values.kind == PACK_FLOAT)
-        encode_floats(&w->scratch, values.floats, times.n);
+        encode_floats(w, values.floats, times.n);
     else
         encode_histograms(w, values.kind, values.histograms, times.n);
     chunk.at_starts = NO_STARTS;
@@ -388,6 +391,13 @@ static bool decode_plain(struct bytes payload, void *out, size_t n)
     return true;
 }
 
+static bool decode_floats(struct bytes payload, double *v, size_t n)
+{
+    struct reader r = reader_on(payload);
+
+    return floats_decode(&r, v, n) && reader_left(&r) == 0;
+}
+
 static bool times_are_sound(const struct pack_chunk *chunk, const int64_t *t_ms)
 {
     bool sound = t_ms[0] == chunk->min_t_ms && t_ms[chunk->n - 1] == chunk->max_t_ms;
@@ -420,13 +430,13 @@ static enum errc values_damaged(const struct pack_chunk *chunk, struct err *err)
 }
 
 static enum errc open_values(const struct pack *p, const struct pack_chunk *chunk,
-                             struct bytes *payload, struct err *err)
+                             uint8_t max_codec, uint8_t *codec, struct bytes *payload,
+                             struct err *err)
 {
-    uint8_t codec;
-    enum errc rc = open_column(p, chunk->at_values, &codec, payload, err);
+    enum errc rc = open_column(p, chunk->at_values, codec, payload, err);
 
-    if (rc == OK && codec != CODEC_PLAIN)
-        rc = err_set(err, ERR_UNSUPPORTED, 0, "codec %d of values is not known", codec);
+    if (rc == OK && *codec > max_codec)
+        rc = err_set(err, ERR_UNSUPPORTED, 0, "codec %d of values is not known", *codec);
     return rc;
 }
 
@@ -434,11 +444,13 @@ static enum errc read_floats(const struct pack *p, const struct pack_chunk *chun
                              struct column *out, const int64_t *t_ms, struct err *err)
 {
     struct bytes payload;
-    enum errc rc = open_values(p, chunk, &payload, err);
+    uint8_t codec;
+    enum errc rc = open_values(p, chunk, CODEC_FLOATS, &codec, &payload, err);
 
     if (rc != OK)
         return rc;
-    if (!decode_plain(payload, out->v + out->n, chunk->n))
+    if (!(codec == CODEC_FLOATS ? decode_floats(payload, out->v + out->n, chunk->n)
+                                : decode_plain(payload, out->v + out->n, chunk->n)))
         return values_damaged(chunk, err);
     memcpy(out->t_ms + out->n, t_ms, chunk->n * sizeof *t_ms);
     column_filled(out, chunk->n);
@@ -449,7 +461,8 @@ static enum errc read_histograms(const struct pack *p, const struct pack_chunk *
                                  struct column *out, const int64_t *t_ms, struct err *err)
 {
     struct bytes payload;
-    enum errc rc = open_values(p, chunk, &payload, err);
+    uint8_t codec;
+    enum errc rc = open_values(p, chunk, CODEC_PLAIN, &codec, &payload, err);
     struct reader r = reader_on(payload);
 
     for (size_t i = 0; rc == OK && i < chunk->n; i++) {
