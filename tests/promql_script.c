@@ -1,8 +1,6 @@
 /* promql_script.c
  *
- * Lines are trimmed, comments count as empty, a block ends at an empty line. Whatever a script
- * loads as native histograms or with start timestamps is left out; an eval that names such a metric
- * and fails is counted as unsupported.
+ * Lines are trimmed, comments count as empty, a block ends at an empty line.
  */
 #include "promql_script.h"
 
@@ -17,6 +15,8 @@
 #include "base/number.h"
 #include "db_tools.h"
 #include "promql_load.h"
+#include "promql_nhcb.h"
+#include "query/histogram_buckets.h"
 #include "query/query.h"
 
 #include "base/banned.h"
@@ -31,8 +31,6 @@ struct script {
     struct str *lines;
     size_t n_lines, at;
     struct db *db;
-    struct str *unstored; /* names of metrics that could not be stored as loaded */
-    size_t n_unstored;
 };
 
 /* `expect fail`, `expect warn` and so on, with what the text must be. */
@@ -137,60 +135,17 @@ static bool run_clear(struct script *s)
 
     db_close(s->db);
     s->db = NULL;
-    s->n_unstored = 0;
     return db_open(&o, &s->db, NULL) == OK;
 }
 
-static void note_unstored(struct script *s, struct str name)
-{
-    for (size_t i = 0; i < s->n_unstored; i++)
-        if (str_equal(s->unstored[i], name))
-            return;
-    ASSERT(s->n_unstored < MAX_SERIES);
-    s->unstored[s->n_unstored++] = name;
-}
-
-static bool is_name_char(char c)
-{
-    return isalnum((unsigned char)c) || c == '_' || c == ':';
-}
-
-/* Whether a query names a metric that is not there as the script wants it, or may select any. */
-static bool reads_unstored(const struct script *s, struct str query)
-{
-    for (size_t at = 0; s->n_unstored > 0 && at < query.len; at++)
-        if (query.ptr[at] == '{' && (at == 0 || !is_name_char(query.ptr[at - 1])))
-            return true;
-    for (size_t i = 0; i < s->n_unstored; i++) {
-        struct str name = s->unstored[i];
-
-        for (size_t at = 0; at + name.len <= query.len; at++)
-            if (memcmp(query.ptr + at, name.ptr, name.len) == 0
-                && (at == 0 || !is_name_char(query.ptr[at - 1]))
-                && (at + name.len == query.len || !is_name_char(query.ptr[at + name.len])))
-                return true;
-    }
-    return false;
-}
-
-/* Where classic histograms are stored as native ones too, those are missing. */
-static void note_nhcb(struct script *s, struct str name)
-{
-    static const struct str suffixes[] = { { "_bucket", 7 }, { "_count", 6 }, { "_sum", 4 } };
-
-    for (size_t i = 0; i < ARRAY_LEN(suffixes); i++)
-        if (str_ends_with(name, suffixes[i]))
-            note_unstored(s, (struct str){ name.ptr, name.len - suffixes[i].len });
-}
-
 /* The lines of a load block; of two for the same series the later one counts. */
-static bool read_load(struct script *s, bool with_nhcb, struct series_line *series, size_t *n)
+static bool read_load(struct script *s, struct series_line *series, size_t *n)
 {
     struct str line, starts = { 0 }; /* of the next line */
 
     while (next_in_block(s, &line)) {
         struct series_line one;
-        struct str rest = line, name;
+        struct str rest = line;
         size_t at = 0;
 
         if (str_ends_with(word(&rest), STR("@st"))) {
@@ -199,13 +154,8 @@ static bool read_load(struct script *s, bool with_nhcb, struct series_line *seri
         }
         if (*n == MAX_SERIES || !series_line_parse(line, s->arena, &one))
             return false;
-        name = labels_get(one.labels, METRIC_NAME);
         if (starts.len > 0 && !series_line_starts(&one, starts))
             return false;
-        if (one.has_histograms || starts.len > 0)
-            note_unstored(s, name);
-        if (with_nhcb)
-            note_nhcb(s, name);
         starts = STR("");
         while (at < *n && !labels_equal(series[at].labels, one.labels))
             at++;
@@ -218,11 +168,14 @@ static bool read_load(struct script *s, bool with_nhcb, struct series_line *seri
 static bool run_load(struct script *s, struct str args, bool with_nhcb)
 {
     struct series_line *series = ARENA_NEW(s->arena, struct series_line, MAX_SERIES);
-    size_t n = 0;
+    size_t n = 0, n_native = 0;
     int64_t step;
 
-    if (!duration_word(&args, &step) || !read_load(s, with_nhcb, series, &n))
+    if (!duration_word(&args, &step) || !read_load(s, series, &n))
         return false;
+    if (with_nhcb && !nhcb_from_classic(series, n, s->arena, series + n, MAX_SERIES - n, &n_native))
+        return false;
+    n += n_native;
     for (size_t i = 0; i < n; i++)
         if (!series_line_store(s->db, &series[i], step))
             return false;
@@ -410,6 +363,48 @@ static const struct result_series *find_series(const struct query_result *r, str
     return NULL;
 }
 
+/* The next bucket that has counts. */
+static bool next_bucket(struct bucket_walk *w, struct histogram_bucket *b)
+{
+    while (bucket_walk_next(w, b))
+        if (b->count != 0)
+            return true;
+    return false;
+}
+
+/* The hint counts only where one is expected. */
+static bool same_histogram(const struct histogram *expected, const struct histogram *got)
+{
+    struct bucket_walk x = bucket_walk(expected, false), y = bucket_walk(got, false);
+    struct histogram_bucket a, b;
+
+    if (expected->schema != got->schema || !almost_equal(expected->count, got->count)
+        || !almost_equal(expected->sum, got->sum)
+        || !almost_equal(expected->zero_threshold, got->zero_threshold)
+        || !almost_equal(expected->zero_count, got->zero_count)
+        || expected->n_custom != got->n_custom
+        || (expected->hint != HINT_UNKNOWN && expected->hint != got->hint))
+        return false;
+    for (uint32_t i = 0; i < got->n_custom; i++)
+        if (!almost_equal(expected->custom[i], got->custom[i]))
+            return false;
+    while (next_bucket(&x, &a))
+        if (!next_bucket(&y, &b) || !almost_equal(a.lower, b.lower)
+            || !almost_equal(a.upper, b.upper) || !almost_equal(a.count, b.count))
+            return false;
+    return !next_bucket(&y, &b);
+}
+
+static bool same_value(const struct series_value *expected, const struct result_series *got,
+                       size_t point)
+{
+    const struct histogram *h = result_histogram(got, point);
+
+    if (expected->kind == VALUE_HISTOGRAM)
+        return h && same_histogram(expected->h, h);
+    return !h && almost_equal(expected->v, got->points[point].v);
+}
+
 /* Compares one series with the expected values at start, start + step, … */
 static bool same_points(const struct eval *e, const struct series_line *expected,
                         const struct result_series *got)
@@ -421,13 +416,28 @@ static bool same_points(const struct eval *e, const struct series_line *expected
 
         if (expected->values[i].kind == VALUE_GAP)
             continue;
-        if (expected->values[i].kind == VALUE_HISTOGRAM || next == got->n_points
-            || got->points[next].t_ms != t_ms
-            || !almost_equal(expected->values[i].v, got->points[next].v))
+        if (next == got->n_points || got->points[next].t_ms != t_ms
+            || !same_value(&expected->values[i], got, next))
             return false;
         next++;
     }
     return next == got->n_points;
+}
+
+/* What a series has got first. */
+static const char *first_value(struct script *s, const struct result_series *got)
+{
+    struct buf b = { 0 };
+    const char *text;
+
+    if (!result_histogram(got, 0))
+        return arena_printf(s->arena, "%g", got->points[0].v);
+    histogram_print(&b, got->h[0]);
+    text = arena_printf(s->arena, "%.*s of schema %d, zeros up to %g, hint %d",
+                        STR_ARG(buf_as_str(&b)), got->h[0]->schema, got->h[0]->zero_threshold,
+                        got->h[0]->hint);
+    buf_free(&b);
+    return text;
 }
 
 static bool is_empty(const struct series_line *s)
@@ -466,9 +476,9 @@ static const char *compare_series(struct script *s, const struct eval *e,
         if (!got)
             return print_labels(s, "missing: ", expected->labels);
         if (!same_points(e, expected, got))
-            return arena_printf(s->arena, "%s, got %g",
+            return arena_printf(s->arena, "%s, got %s",
                                 print_labels(s, "other values: ", expected->labels),
-                                got->points[0].v);
+                                first_value(s, got));
         if (e->ordered && got != &r->series[i])
             return print_labels(s, "out of order: ", expected->labels);
     }
@@ -545,6 +555,8 @@ static void cut_to(struct query_result *r, int64_t t_ms)
         for (size_t p = 0; p < s->n_points; p++)
             if (s->points[p].t_ms == t_ms) {
                 s->points[0] = s->points[p];
+                if (s->h)
+                    s->h[0] = s->h[p];
                 s->n_points = 1;
                 r->series[kept++] = *s;
                 break;
@@ -588,7 +600,7 @@ static void run_eval(struct script *s, const struct eval *e)
     else
         rc = query_instant(&o, e->query, e->at_ms, &r, &err);
     differs = judge(s, e, rc, r, &err);
-    unsupported = rc == ERR_UNSUPPORTED || reads_unstored(s, e->query);
+    unsupported = rc == ERR_UNSUPPORTED;
     if (!differs && rc == OK && repeats_as_range(e))
         differs = run_as_range(s, &o, e);
     query_result_free(r);
@@ -641,7 +653,6 @@ bool promql_script_run(const char *path, FILE *report, struct script_counts *cou
     struct script s = { .path = path, .report = report, .counts = counts, .arena = arena_new(0) };
     bool ok;
 
-    s.unstored = ARENA_NEW(s.arena, struct str, MAX_SERIES);
     ok = read_lines(&s) && run_clear(&s);
 
     while (ok && s.at < s.n_lines) {

@@ -21,14 +21,24 @@
 #include "base/number.h"
 #include "base/vec.h"
 #include "query/compensated.h"
+#include "query/histogram_sum.h"
 #include "query/loops.h"
 
 #include "base/banned.h"
 
 enum { MAX_COLUMNS = 4 };
 
+/* What histograms do to a fold. */
+enum fold_histograms {
+    HISTOGRAMS_COUNT,   /* as much as floats */
+    HISTOGRAMS_IGNORED, /* with an info */
+    HISTOGRAMS_SUM,
+    HISTOGRAMS_AVG
+};
+
 struct fold {
     uint8_t n_columns;
+    enum fold_histograms histograms;
     void (*add)(double *const *acc, const double *v, size_t n);
     void (*finish)(double *const *acc, size_t n); /* NULL: column 0 is the result */
 };
@@ -158,23 +168,25 @@ static void finish_deviation(double *const *acc, size_t n)
 }
 
 static const struct fold folds[AGG_OP_COUNT] = {
-    [AGG_SUM] = { 2, add_sum, finish_sum },
-    [AGG_AVG] = { 4, add_avg, finish_avg },
-    [AGG_COUNT] = { 1, add_count, NULL },
-    [AGG_MIN] = { 1, add_min, NULL },
-    [AGG_MAX] = { 1, add_max, NULL },
-    [AGG_GROUP] = { 1, add_group, NULL },
-    [AGG_STDDEV] = { 3, add_variance, finish_deviation },
-    [AGG_STDVAR] = { 3, add_variance, finish_variance },
+    [AGG_SUM] = { 2, HISTOGRAMS_SUM, add_sum, finish_sum },
+    [AGG_AVG] = { 4, HISTOGRAMS_AVG, add_avg, finish_avg },
+    [AGG_COUNT] = { 1, HISTOGRAMS_COUNT, add_count, NULL },
+    [AGG_MIN] = { 1, HISTOGRAMS_IGNORED, add_min, NULL },
+    [AGG_MAX] = { 1, HISTOGRAMS_IGNORED, add_max, NULL },
+    [AGG_GROUP] = { 1, HISTOGRAMS_COUNT, add_group, NULL },
+    [AGG_STDDEV] = { 3, HISTOGRAMS_IGNORED, add_variance, finish_deviation },
+    [AGG_STDVAR] = { 3, HISTOGRAMS_IGNORED, add_variance, finish_variance },
 };
 
 struct fold_group {
     double *columns[MAX_COLUMNS];
+    struct histogram_mean **histograms; /* by step, of sum and avg; NULL without any */
     struct name_loss name;
 };
 
 struct folding {
     struct query *q;
+    const struct node *n;
     const struct fold *fold;
     struct grouping by;
     struct fold_group *groups; /* by number in by */
@@ -203,6 +215,106 @@ static enum errc add_fold_group(struct folding *f, struct err *err)
     return OK;
 }
 
+/* ---- histograms ---- */
+
+static void annotate_mixed_schemas(struct folding *f, struct labels ls)
+{
+    struct buf name = { 0 };
+
+    print_quoted(&name, labels_get(ls, METRIC_NAME));
+    annotate(f->q, ANNOTATION_WARNING, f->n->aggregate.expr->pos,
+             "vector contains a mix of histograms with exponential and custom buckets schemas for "
+             "metric name %.*s",
+             STR_ARG(buf_as_str(&name)));
+    buf_free(&name);
+}
+
+static enum errc fold_histogram(struct folding *f, struct fold_group *g, const struct fseries *s,
+                                size_t step, struct err *err)
+{
+    struct histogram_mean **m = &g->histograms[step];
+    struct arena *a = f->q->arena;
+    unsigned notes;
+    bool ok;
+
+    if (!*m) {
+        if (!(*m = ARENA_NEW(a, struct histogram_mean, 1)))
+            return eval_arena_full(f->q, err);
+        (*m)->sum.arena = a;
+    }
+    notes = (*m)->sum.notes;
+    ok = f->fold->histograms == HISTOGRAMS_SUM ? histogram_sum_add(&(*m)->sum, s->h[step], 1)
+                                               : histogram_mean_add(*m, s->h[step], f->q->scratch);
+    if ((*m)->sum.notes & ~notes & HISTOGRAMS_INCOMPATIBLE)
+        annotate_mixed_schemas(f, s->labels);
+    return ok ? OK : eval_arena_full(f->q, err);
+}
+
+/* Takes the histograms out of s: into g, or to nowhere. */
+static enum errc fold_histograms(struct folding *f, struct fold_group *g, struct fseries *s,
+                                 struct err *err)
+{
+    size_t n = f->q->steps.n;
+    enum errc rc = OK;
+
+    if (f->fold->histograms == HISTOGRAMS_COUNT || !series_has_histogram(s, n))
+        return OK;
+    if (f->fold->histograms == HISTOGRAMS_IGNORED)
+        annotate_ignored_histogram(f->q, f->n->aggregate.op, f->n->aggregate.expr->pos);
+    else if (!g->histograms
+             && !(g->histograms = ARENA_NEW(f->q->arena, struct histogram_mean *, n)))
+        return eval_arena_full(f->q, err);
+    for (size_t i = 0; rc == OK && g->histograms && i < n; i++)
+        if (series_histogram(s, i))
+            rc = fold_histogram(f, g, s, i, err);
+    (void)series_keep_floats(s, n);
+    return rc;
+}
+
+static void annotate_sum(struct folding *f, unsigned notes)
+{
+    uint32_t pos = f->n->aggregate.expr->pos;
+
+    if (notes & HISTOGRAMS_COLLIDING)
+        annotate(f->q, ANNOTATION_WARNING, pos,
+                 "conflicting counter resets during histogram aggregation");
+    if (notes & HISTOGRAMS_RECONCILED)
+        annotate(f->q, ANNOTATION_INFO, pos,
+                 "mismatched custom buckets were reconciled during aggregation");
+}
+
+/* The sums or means of g in q->scratch. Where there are floats too there is no result. */
+static enum errc finish_histograms(struct folding *f, struct fold_group *g, struct fseries *s,
+                                   struct err *err)
+{
+    enum errc rc = g->histograms ? histograms_new(f->q, &s->h, err) : OK;
+
+    for (size_t i = 0; rc == OK && g->histograms && i < f->q->steps.n; i++) {
+        struct histogram_mean *m = g->histograms[i];
+
+        if (!m)
+            continue;
+        annotate_sum(f, m->sum.notes);
+        if (!is_absent(s->v[i])) {
+            annotate(f->q, ANNOTATION_WARNING, f->n->aggregate.expr->pos,
+                     "encountered a mix of histograms and floats for aggregation");
+            s->v[i] = absent();
+            continue;
+        }
+        if (m->sum.notes & HISTOGRAMS_INCOMPATIBLE)
+            continue;
+        s->h[i] = f->fold->histograms == HISTOGRAMS_SUM
+                      ? histogram_sum_result(&m->sum, f->q->scratch, true)
+                      : histogram_mean_result(m, f->q->scratch, true);
+        s->v[i] = 0;
+        if (!s->h[i])
+            rc = eval_arena_full(f->q, err);
+    }
+    return rc;
+}
+
+/* ---- the whole ---- */
+
 static enum errc fold_series(void *ctx, struct fseries *s, struct err *err)
 {
     struct folding *f = ctx;
@@ -212,24 +324,30 @@ static enum errc fold_series(void *ctx, struct fseries *s, struct err *err)
 
     if (rc != OK || (f->by.n > n && (rc = add_fold_group(f, err)) != OK))
         return rc;
-    f->fold->add(f->groups[id].columns, s->v, f->q->steps.n);
     note_name_loss(&f->groups[id].name, s, f->q->steps.n);
+    if (s->h && (rc = fold_histograms(f, &f->groups[id], s, err)) != OK)
+        return rc;
+    f->fold->add(f->groups[id].columns, s->v, f->q->steps.n);
     return OK;
 }
 
 static enum errc eval_fold(struct query *q, const struct node *n, sink *to, void *ctx,
                            struct err *err)
 {
-    struct folding f = { .q = q, .fold = &folds[n->aggregate.op], .by = aggregate_grouping(q, n) };
+    struct folding f = {
+        .q = q, .n = n, .fold = &folds[n->aggregate.op], .by = aggregate_grouping(q, n)
+    };
     enum errc rc = eval_each(q, n->aggregate.expr, fold_series, &f, err);
 
     for (size_t i = 0; rc == OK && i < f.by.n; i++) {
         struct fold_group *g = &f.groups[i];
         struct fseries s = { f.by.groups[i].labels, g->name.drop_name, g->columns[0], NULL };
 
+        query_next_series(q);
         if (f.fold->finish)
             f.fold->finish(g->columns, q->steps.n);
-        rc = to(ctx, &s, err);
+        if ((rc = finish_histograms(&f, g, &s, err)) == OK && series_has_value(&s, q->steps.n))
+            rc = to(ctx, &s, err);
     }
     query_release(q, f.held);
     grouping_free(&f.by);
@@ -274,6 +392,11 @@ struct param_range param_range(const double *v, size_t n)
             r.max = v[i];
     }
     return r;
+}
+
+void annotate_ignored_histogram(struct query *q, enum aggregate_op op, uint32_t pos)
+{
+    annotate(q, ANNOTATION_INFO, pos, "ignored histogram in %s aggregation", aggregate_op_text(op));
 }
 
 void annotate_quantile(struct query *q, double value, uint32_t pos)

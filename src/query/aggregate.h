@@ -32,6 +32,9 @@ struct param_range {
 
 struct param_range param_range(const double *v, size_t n);
 
+/* Says that an aggregation has no use for histograms. */
+void annotate_ignored_histogram(struct query *q, enum aggregate_op op, uint32_t pos);
+
 /* Adds the warning about a quantile outside 0..1 that is written at pos. */
 void annotate_quantile(struct query *q, double value, uint32_t pos);
 

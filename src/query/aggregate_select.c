@@ -69,6 +69,7 @@ struct input {
 
 struct topk {
     struct query *q;
+    const struct node *n;
     const double *k; /* by step */
     bool negate;
     struct grouping by;
@@ -171,9 +172,13 @@ static enum errc offer_series(void *ctx, struct fseries *s, struct err *err)
 {
     struct topk *t = ctx;
     struct heap *heaps;
-    enum errc rc = topk_group(t, s->labels, &heaps, err);
+    enum errc rc;
 
-    if (rc != OK)
+    if (series_has_histogram(s, t->q->steps.n))
+        annotate_ignored_histogram(t->q, t->n->aggregate.op, t->n->pos);
+    if (s->h && !series_keep_floats(s, t->q->steps.n))
+        return OK;
+    if ((rc = topk_group(t, s->labels, &heaps, err)) != OK)
         return rc;
     if (!vec_reserve(&t->inputs, &t->inputs_cap, t->n_inputs + 1, sizeof *t->inputs))
         return err_set(err, ERR_NOMEM, 0, "out of memory");
@@ -280,6 +285,7 @@ static enum errc emit_by_series(struct topk *t, struct err *err)
 enum errc eval_topk(struct query *q, const struct node *n, sink *to, void *ctx, struct err *err)
 {
     struct topk t = { .q = q,
+                      .n = n,
                       .negate = n->aggregate.op == AGG_BOTTOMK,
                       .by = aggregate_grouping(q, n),
                       .to = to,

@@ -15,6 +15,7 @@
 #include "base/hash.h"
 #include "base/number.h"
 #include "base/vec.h"
+#include "query/histogram_buckets.h"
 #include "query/quantile.h"
 
 #include "base/banned.h"
@@ -28,6 +29,7 @@ struct quantile_group {
 
 struct quantile {
     struct query *q;
+    const struct node *n;
     struct grouping by;
     struct quantile_group *groups; /* by number in by */
     size_t n_groups, cap;
@@ -41,9 +43,13 @@ static enum errc keep_series(void *ctx, struct fseries *s, struct err *err)
     struct quantile *k = ctx;
     size_t n = k->by.n, n_steps = k->q->steps.n;
     uint32_t id;
-    enum errc rc = grouping_add(&k->by, s->labels, &id, err);
+    enum errc rc;
 
-    if (rc != OK)
+    if (series_has_histogram(s, n_steps))
+        annotate_ignored_histogram(k->q, AGG_QUANTILE, k->n->aggregate.expr->pos);
+    if (s->h && !series_keep_floats(s, n_steps))
+        return OK;
+    if ((rc = grouping_add(&k->by, s->labels, &id, err)) != OK)
         return rc;
     if (k->by.n > n) {
         if (!vec_reserve(&k->groups, &k->cap, n + 1, sizeof *k->groups))
@@ -92,7 +98,7 @@ static void warn_about_quantile(struct query *q, const double *param, uint32_t p
 
 enum errc eval_quantile(struct query *q, const struct node *n, sink *to, void *ctx, struct err *err)
 {
-    struct quantile k = { .q = q, .by = aggregate_grouping(q, n), .to = to, .ctx = ctx };
+    struct quantile k = { .q = q, .n = n, .by = aggregate_grouping(q, n), .to = to, .ctx = ctx };
     double *param;
     enum errc rc = eval_scalar(q, n->aggregate.param, &param, err);
 
@@ -114,7 +120,8 @@ enum errc eval_quantile(struct query *q, const struct node *n, sink *to, void *c
 
 struct value_key {
     uint32_t group, step;
-    uint64_t bits;
+    uint64_t bits;         /* of a float, or the number of a histogram's text */
+    uint64_t is_histogram; /* no padding: keys are compared as bytes */
 };
 
 struct value_count {
@@ -130,6 +137,8 @@ struct value_counts {
     struct value_count *items; /* by number in table */
     size_t n, cap;
     struct table table;
+    struct grouping texts; /* of histograms, each as the value of a label without a name */
+    struct buf text;       /* scratch */
 };
 
 static bool has_key(const void *ctx, uint32_t id, const void *key)
@@ -168,6 +177,33 @@ static enum errc add_key(struct value_counts *c, const struct value_key *key, st
     return OK;
 }
 
+static enum errc histogram_key(struct value_counts *c, const struct histogram *h,
+                               struct value_key *key, struct err *err)
+{
+    struct label label = { 0 };
+    uint32_t id;
+    enum errc rc;
+
+    buf_clear(&c->text);
+    histogram_print(&c->text, h);
+    if (c->text.failed)
+        return err_set(err, ERR_NOMEM, 0, "out of memory");
+    label.value = buf_as_str(&c->text);
+    if ((rc = grouping_find(&c->texts, (struct labels){ &label, 1 }, &id, err)) != OK)
+        return rc;
+    if (id == TABLE_NONE) { /* the group keeps what it is given */
+        struct label *kept = ARENA_NEW(c->q->arena, struct label, 1);
+
+        if (!kept || !(kept->value = str_copy(c->q->arena, label.value)).ptr)
+            return eval_arena_full(c->q, err);
+        if ((rc = grouping_add(&c->texts, (struct labels){ kept, 1 }, &id, err)) != OK)
+            return rc;
+    }
+    key->bits = id;
+    key->is_histogram = true;
+    return OK;
+}
+
 static enum errc count_series(void *ctx, struct fseries *s, struct err *err)
 {
     struct value_counts *c = ctx;
@@ -180,9 +216,12 @@ static enum errc count_series(void *ctx, struct fseries *s, struct err *err)
         if (is_absent(s->v[i]))
             continue;
         key.step = (uint32_t)i;
+        key.is_histogram = false;
         key.bits = isnan(s->v[i]) ? QUIET_NAN_BITS : f64_bits(s->v[i]);
         if (c->drops_label)
             key.bits = 0;
+        else if (series_histogram(s, i) && (rc = histogram_key(c, s->h[i], &key, err)) != OK)
+            break;
         id = table_find(&c->table, hash64(&key, sizeof key), has_key, c, &key);
         if (id != TABLE_NONE)
             c->items[id].count++;
@@ -199,9 +238,16 @@ static int by_series_and_step(const void *a, const void *b)
 
     if (x->group != y->group)
         return x->group < y->group ? -1 : 1;
+    if (x->is_histogram != y->is_histogram)
+        return x->is_histogram < y->is_histogram ? -1 : 1;
     if (x->bits != y->bits)
         return x->bits < y->bits ? -1 : 1;
     return x->step < y->step ? -1 : x->step > y->step;
+}
+
+static bool same_value(const struct value_key *a, const struct value_key *b)
+{
+    return a->group == b->group && a->bits == b->bits && a->is_histogram == b->is_histogram;
 }
 
 static enum errc value_labels(const struct value_counts *c, const struct value_key *key,
@@ -213,6 +259,9 @@ static enum errc value_labels(const struct value_counts *c, const struct value_k
     *out = c->by.groups[key->group].labels;
     if (c->drops_label)
         return OK;
+    if (key->is_histogram)
+        return labels_set(c->q, *out, c->label, c->texts.groups[key->bits].labels.items[0].value,
+                          out, err);
     value.len = number_format(f64_from_bits(key->bits), NUMBER_PLAIN, text);
     value = str_copy(c->q->arena, value);
     if (!value.ptr)
@@ -232,9 +281,7 @@ static enum errc emit_counts(const struct value_counts *c, sink *to, void *ctx, 
 
         for (size_t j = 0; j < c->q->steps.n; j++)
             s.v[j] = absent();
-        for (;
-             i < c->n && c->items[i].key.group == first.group && c->items[i].key.bits == first.bits;
-             i++)
+        for (; i < c->n && same_value(&c->items[i].key, &first); i++)
             s.v[c->items[i].key.step] = c->items[i].count;
         if ((rc = query_poll(c->q, err)) == OK
             && (rc = value_labels(c, &first, &s.labels, err)) == OK)
@@ -253,6 +300,7 @@ static enum errc value_grouping(struct value_counts *c, const struct node *n, st
     if (!names)
         return eval_arena_full(c->q, err);
     c->by = aggregate_grouping(c->q, n);
+    c->texts = (struct grouping){ .q = c->q };
     for (size_t i = 0; i < n->aggregate.n_labels; i++) {
         if (!str_equal(n->aggregate.labels[i], c->label))
             names[n_names++] = n->aggregate.labels[i];
@@ -282,6 +330,8 @@ enum errc eval_count_values(struct query *q, const struct node *n, sink *to, voi
         rc = emit_counts(&c, to, ctx, err);
     query_release(q, c.n);
     grouping_free(&c.by);
+    grouping_free(&c.texts);
+    buf_free(&c.text);
     table_free(&c.table);
     return rc;
 }

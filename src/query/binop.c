@@ -74,15 +74,6 @@ double binary_value(const struct node *n, double l, double r, double kept)
     return v != 0 ? kept : absent();
 }
 
-void annotate_float_trim(struct query *q, const struct node *n)
-{
-    const char *op = binary_op_text(n->binary.op);
-
-    annotate(q, ANNOTATION_INFO, n->pos,
-             "incompatible sample types encountered for binary operator \"%s\": float %s float", op,
-             op);
-}
-
 static enum errc eval_scalars(struct query *q, const struct node *n, sink *to, void *ctx,
                               struct err *err)
 {
@@ -106,19 +97,13 @@ struct with_scalar {
     const struct node *n;
     const double *scalar; /* by step */
     bool scalar_is_left;
+    struct binary_notes notes;
     sink *to;
     void *ctx;
 };
 
-static enum errc apply_scalar(void *ctx, struct fseries *s, struct err *err)
+static void apply_to_floats(const struct with_scalar *w, struct fseries *s)
 {
-    const struct with_scalar *w = ctx;
-    bool any = false;
-
-    if (binary_op_is_trim(w->n->binary.op)) {
-        annotate_float_trim(w->q, w->n);
-        return OK;
-    }
     for (size_t i = 0; i < w->q->steps.n; i++) {
         double v = s->v[i];
 
@@ -128,11 +113,46 @@ static enum errc apply_scalar(void *ctx, struct fseries *s, struct err *err)
             s->v[i] = binary_value(w->n, w->scalar[i], v, v);
         else
             s->v[i] = binary_value(w->n, v, w->scalar[i], v);
-        any |= !is_absent(s->v[i]);
     }
+}
+
+static enum errc apply_to_samples(struct with_scalar *w, struct fseries *s, struct err *err)
+{
+    enum errc rc = OK;
+
+    for (size_t i = 0; rc == OK && i < w->q->steps.n; i++) {
+        struct operand sample = { s->v[i], series_histogram(s, i) },
+                       scalar = { w->scalar[i], NULL };
+        struct operand out;
+        enum binary_note note;
+
+        if (is_absent(s->v[i]))
+            continue;
+        if (w->scalar_is_left)
+            rc = binary_samples(w->q, w->n, scalar, sample, sample, &out, &note, err);
+        else
+            rc = binary_samples(w->q, w->n, sample, scalar, sample, &out, &note, err);
+        if (rc == OK)
+            rc = binary_notes_add(w->q, &w->notes, i, note, err);
+        s->v[i] = out.v;
+        if (s->h)
+            s->h[i] = out.h;
+    }
+    return rc;
+}
+
+static enum errc apply_scalar(void *ctx, struct fseries *s, struct err *err)
+{
+    struct with_scalar *w = ctx;
+    enum errc rc = OK;
+
+    if (s->h || binary_op_is_trim(w->n->binary.op))
+        rc = apply_to_samples(w, s, err);
+    else
+        apply_to_floats(w, s);
     if (binary_op_is_arithmetic(w->n->binary.op) || w->n->binary.return_bool)
         s->drop_name = true;
-    return any ? w->to(w->ctx, s, err) : OK;
+    return rc == OK && series_has_value(s, w->q->steps.n) ? w->to(w->ctx, s, err) : rc;
 }
 
 static enum errc eval_with_scalar(struct query *q, const struct node *n, sink *to, void *ctx,
@@ -140,14 +160,16 @@ static enum errc eval_with_scalar(struct query *q, const struct node *n, sink *t
 {
     bool left = n->binary.lhs->type == TYPE_SCALAR;
     const struct node *vector = left ? n->binary.rhs : n->binary.lhs;
-    struct with_scalar w = { q, n, NULL, left, to, ctx };
+    struct with_scalar w = { .q = q, .n = n, .scalar_is_left = left, .to = to, .ctx = ctx };
     double *scalar;
     enum errc rc = eval_scalar(q, left ? n->binary.lhs : n->binary.rhs, &scalar, err);
 
     if (rc != OK)
         return rc;
     w.scalar = scalar;
-    return eval_each(q, vector, apply_scalar, &w, err);
+    rc = eval_each(q, vector, apply_scalar, &w, err);
+    binary_notes_tell(q, &w.notes, n);
+    return rc;
 }
 
 enum errc eval_binary(struct query *q, const struct node *n, sink *to, void *ctx, struct err *err)

@@ -15,6 +15,7 @@
 #include "query/functions.h"
 #include "query/functions_impl.h"
 #include "query/grouping.h"
+#include "query/histogram_ops.h"
 #include "storage/histogram.h"
 
 #include "base/banned.h"
@@ -90,14 +91,17 @@ enum errc histograms_new(struct query *q, const struct histogram ***out, struct 
     return *out ? OK : eval_arena_full(q, err);
 }
 
-static enum errc copy_histograms(struct query *q, const struct histogram *const *from,
+static enum errc copy_histograms(struct query *q, const struct fseries *from,
                                  const struct histogram ***out, struct err *err)
 {
     enum errc rc = histograms_new(q, out, err);
 
-    for (size_t i = 0; rc == OK && i < q->steps.n; i++)
-        if (from[i] && !((*out)[i] = histogram_copy(q->arena, from[i])))
+    for (size_t i = 0; rc == OK && i < q->steps.n; i++) {
+        const struct histogram *h = series_histogram(from, i);
+
+        if (h && !((*out)[i] = histogram_copy(q->arena, h)))
             rc = eval_arena_full(q, err);
+    }
     return rc;
 }
 
@@ -125,7 +129,7 @@ enum errc vector_add(struct query *q, struct vector *v, const struct fseries *s,
     v->held += weight;
     memcpy(copy, s->v, q->steps.n * sizeof *copy);
     v->items[v->n++] = (struct fseries){ s->labels, s->drop_name, copy, NULL };
-    return s->h ? copy_histograms(q, s->h, &v->items[v->n - 1].h, err) : OK;
+    return s->h ? copy_histograms(q, s, &v->items[v->n - 1].h, err) : OK;
 }
 
 void vector_release(struct query *q, struct vector *v)
@@ -134,10 +138,10 @@ void vector_release(struct query *q, struct vector *v)
     v->held = 0;
 }
 
-static bool overlaps(const double *a, const double *b, size_t n)
+static bool overlaps(const struct fseries *a, const struct fseries *b, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (!is_absent(a[i]) && !is_absent(b[i]))
+        if (!is_absent(a->v[i]) && !is_absent(b->v[i]))
             return true;
     return false;
 }
@@ -180,7 +184,7 @@ enum errc vector_join(struct query *q, struct vector *v, struct err *err)
             break;
         if (id == n_kept)
             v->items[n_kept++] = *s;
-        else if (overlaps(v->items[id].v, s->v, q->steps.n))
+        else if (overlaps(&v->items[id], s, q->steps.n))
             rc = err_set(err, ERR_EXECUTION, 0,
                          "vector cannot contain metrics with the same labelset");
         else
@@ -337,19 +341,31 @@ static enum errc map_series(void *ctx, struct fseries *s, struct err *err)
     return m->to(m->ctx, s, err);
 }
 
-static double negate(double v)
+static enum errc negate_series(void *ctx, struct fseries *s, struct err *err)
 {
-    return -v;
+    struct map *m = ctx;
+
+    for (size_t i = 0; i < m->q->steps.n; i++)
+        if (!is_absent(s->v[i]))
+            s->v[i] = -s->v[i];
+    for (size_t i = 0; s->h && i < m->q->steps.n; i++) {
+        const struct histogram *h = series_histogram(s, i);
+
+        if (h && !(s->h[i] = histogram_scaled(m->q->scratch, h, -1, 1)))
+            return eval_arena_full(m->q, err);
+    }
+    s->drop_name = true;
+    return m->to(m->ctx, s, err);
 }
 
 static enum errc eval_unary(struct query *q, const struct node *n, sink *to, void *ctx,
                             struct err *err)
 {
-    struct map m = { q, negate, false, to, ctx };
+    struct map m = { .q = q, .to = to, .ctx = ctx };
 
     if (!n->unary.minus)
         return eval_each(q, n->unary.expr, to, ctx, err);
-    return eval_each(q, n->unary.expr, map_series, &m, err);
+    return eval_each(q, n->unary.expr, negate_series, &m, err);
 }
 
 static enum errc eval_call(struct query *q, const struct node *n, sink *to, void *ctx,

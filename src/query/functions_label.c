@@ -296,8 +296,22 @@ static enum errc sort_vector(const struct order *o, struct vector *v, struct err
     return OK;
 }
 
+struct floats {
+    struct query *q;
+    sink *to;
+    void *ctx;
+};
+
+static enum errc floats_only(void *ctx, struct fseries *s, struct err *err)
+{
+    const struct floats *f = ctx;
+
+    return series_keep_floats(s, f->q->steps.n) ? f->to(f->ctx, s, err) : OK;
+}
+
 static enum errc sorted(const struct order *o, sink *to, void *ctx, struct err *err)
 {
+    struct floats floats = { o->q, to, ctx };
     struct vector v = { 0 };
     enum errc rc;
 
@@ -305,12 +319,17 @@ static enum errc sorted(const struct order *o, sink *to, void *ctx, struct err *
         annotate(o->q, ANNOTATION_WARNING, o->call->pos,
                  "sort is ineffective for range queries since results are always ordered by "
                  "labels");
-        return eval_each(o->q, o->call->call.args[0], to, ctx, err);
+        return eval_each(o->q, o->call->call.args[0],
+                         o->compare == compare_values ? floats_only : to,
+                         o->compare == compare_values ? &floats : ctx, err);
     }
     if ((rc = eval_vector(o->q, o->call->call.args[0], &v, err)) == OK)
         rc = sort_vector(o, &v, err);
-    for (size_t i = 0; rc == OK && i < v.n; i++)
-        rc = to(ctx, &v.items[i], err);
+    for (size_t i = 0; rc == OK && i < v.n; i++) {
+        query_next_series(o->q);
+        if (o->compare == compare_labels || series_keep_floats(&v.items[i], 1))
+            rc = to(ctx, &v.items[i], err);
+    }
     vector_release(o->q, &v);
     return rc;
 }

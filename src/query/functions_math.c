@@ -29,6 +29,8 @@ static enum errc map_series(void *ctx, struct fseries *s, struct err *err)
     double params[MAX_PARAMS] = { 0 };
     bool any = false;
 
+    if (s->h && !series_keep_floats(s, m->q->steps.n))
+        return OK;
     for (size_t i = 0; i < m->q->steps.n; i++) {
         if (is_absent(s->v[i]))
             continue;

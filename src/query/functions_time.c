@@ -60,6 +60,7 @@ static enum errc note_only_value(void *ctx, struct fseries *s, struct err *err)
     struct only_value *o = ctx;
 
     (void)err;
+    (void)series_keep_floats(s, o->n_steps);
     for (size_t i = 0; i < o->n_steps; i++)
         if (!is_absent(s->v[i]))
             o->v[i] = is_absent(o->v[i]) ? s->v[i] : f64_from_bits(QUIET_NAN_BITS);
@@ -208,6 +209,8 @@ static enum errc calendar_series(void *ctx, struct fseries *s, struct err *err)
 {
     const struct calendar *c = ctx;
 
+    if (s->h && !series_keep_floats(s, c->q->steps.n))
+        return OK;
     for (size_t i = 0; i < c->q->steps.n; i++)
         if (!is_absent(s->v[i]))
             s->v[i] = calendar_field(c, s->v[i]);

@@ -390,15 +390,12 @@ static bool begin(struct histogram_sum *s, const struct histogram *h)
 
 static void merge_hint(struct histogram_sum *s, enum histogram_hint hint)
 {
-    if (s->hint == hint)
-        return;
-    if (s->hint == HINT_GAUGE || hint == HINT_GAUGE) {
-        s->hint = HINT_GAUGE;
-        return;
-    }
-    if (s->hint != HINT_UNKNOWN && hint != HINT_UNKNOWN)
+    s->seen_reset |= hint == HINT_RESET;
+    s->seen_no_reset |= hint == HINT_NO_RESET;
+    if (s->seen_reset && s->seen_no_reset)
         s->notes |= HISTOGRAMS_COLLIDING;
-    s->hint = HINT_UNKNOWN;
+    if (s->hint != hint)
+        s->hint = s->hint == HINT_GAUGE || hint == HINT_GAUGE ? HINT_GAUGE : HINT_UNKNOWN;
 }
 
 /* Gives the sum a layout that h fits into. */

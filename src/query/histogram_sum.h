@@ -37,6 +37,7 @@ struct histogram_sum {
     unsigned notes;
     int32_t schema;
     enum histogram_hint hint;
+    bool seen_reset, seen_no_reset;
     double count, c_count, sum, c_sum, zero_count, c_zero_count;
     double zero_threshold;
     struct bucket_list positive, negative;

@@ -68,6 +68,7 @@ struct match {
     double fill_one_value, fill_many_value;
 
     struct vector one;
+    bool samples_differ; /* the one side has histograms, or the operator is for them */
     uint32_t *next;
     struct grouping by_signature;
     struct signature *signatures; /* by number in by_signature */
@@ -80,8 +81,10 @@ struct match {
 
     enum trouble trouble;
     size_t trouble_step;
-    bool met_floats; /* under a trim operator */
-    double *out;     /* scratch: one column */
+    struct binary_notes notes;
+    double *out;                    /* scratch: one column */
+    const struct histogram **out_h; /* likewise, made when needed */
+    bool has_out_h;                 /* whether out_h is in use for this series */
 };
 
 static void note_trouble(struct match *m, enum trouble what, size_t step)
@@ -265,16 +268,47 @@ static double pair_value(const struct match *m, double many, double one)
     return binary_value(m->n, l, r, l);
 }
 
+/* The histogram of the one side's sample, where p is one of its series. */
+static const struct histogram *histogram_of_one(const struct match *m, uint32_t p, size_t step)
+{
+    return p == NO_PARTNER ? NULL : series_histogram(&m->one.items[p], step);
+}
+
+/* Computes one pair into m->out; *fits is false when the operands do not go together. */
+static enum errc pair_samples(struct match *m, struct operand many, struct operand one, size_t step,
+                              bool *fits, struct err *err)
+{
+    struct operand l = m->one_is_left ? one : many, r = m->one_is_left ? many : one, out;
+    enum binary_note note;
+    enum errc rc = binary_samples(m->q, m->n, l, r, l, &out, &note, err);
+
+    if (rc != OK || (rc = binary_notes_add(m->q, &m->notes, step, note, err)) != OK)
+        return rc;
+    *fits = !binary_note_drops(note);
+    if (!*fits)
+        return OK;
+    m->out[step] = out.v;
+    if (!out.h)
+        return OK;
+    if (!m->out_h && (rc = histograms_new(m->q, &m->out_h, err)) != OK)
+        return rc;
+    if (!m->has_out_h)
+        memset(m->out_h, 0, m->q->steps.n * sizeof *m->out_h);
+    m->has_out_h = true;
+    m->out_h[step] = out.h;
+    return OK;
+}
+
 static enum errc pass_on(struct match *m, struct labels ls, struct err *err)
 {
     struct fseries s = { .labels = ls, .drop_name = m->n->binary.return_bool, .v = m->out };
 
-    if (m->trouble != NO_TROUBLE)
+    if (m->has_out_h)
+        s.h = m->out_h;
+    m->has_out_h = false;
+    if (m->trouble != NO_TROUBLE || !series_has_value(&s, m->q->steps.n))
         return OK;
-    for (size_t i = 0; i < m->q->steps.n; i++)
-        if (!is_absent(m->out[i]))
-            return m->to(m->ctx, &s, err);
-    return OK;
+    return m->to(m->ctx, &s, err);
 }
 
 /* Pairs s with one partner (NO_PARTNER: the fill value), or at each step with whatever is there. */
@@ -291,27 +325,25 @@ static enum errc pair_with(struct match *m, const struct fseries *s, uint32_t si
         return rc;
     if (m->m->card != CARD_ONE_TO_ONE && (rc = result_of(m, ls, signature, &result, err)) != OK)
         return rc;
-    for (size_t i = 0; i < m->q->steps.n; i++) {
+    for (size_t i = 0; rc == OK && i < m->q->steps.n; i++) {
         uint32_t p = partner_at(m, &m->signatures[signature], i);
+        double v;
+        bool fits = true;
 
         m->out[i] = absent();
         if (is_absent(s->v[i]) || (partner != ANY_PARTNER && p != partner)
             || (p == NO_PARTNER && !m->fill_one))
             continue;
-        note_pair(m, signature, result, i);
-        m->out[i] =
-            pair_value(m, s->v[i], p == NO_PARTNER ? m->fill_one_value : m->one.items[p].v[i]);
+        v = p == NO_PARTNER ? m->fill_one_value : m->one.items[p].v[i];
+        if (m->samples_differ || s->h)
+            rc = pair_samples(m, (struct operand){ s->v[i], series_histogram(s, i) },
+                              (struct operand){ v, histogram_of_one(m, p, i) }, i, &fits, err);
+        else
+            m->out[i] = pair_value(m, s->v[i], v);
+        if (fits)
+            note_pair(m, signature, result, i);
     }
-    return pass_on(m, ls, err);
-}
-
-static bool meets_a_float(const struct match *m, const struct fseries *s, uint32_t signature)
-{
-    for (size_t i = 0; i < m->q->steps.n; i++)
-        if (!is_absent(s->v[i])
-            && (m->fill_one || partner_at(m, &m->signatures[signature], i) != NO_PARTNER))
-            return true;
-    return false;
+    return rc == OK ? pass_on(m, ls, err) : rc;
 }
 
 static void check_one_side(struct match *m, const struct fseries *s)
@@ -341,10 +373,6 @@ static enum errc match_series(void *ctx, struct fseries *s, struct err *err)
     if (rc != OK || id == TABLE_NONE)
         return rc;
     sig = &m->signatures[id];
-    if (binary_op_is_trim(m->n->binary.op)) {
-        m->met_floats |= meets_a_float(m, s, id);
-        return OK;
-    }
     if (!sig->matched && (rc = stepset_new(m->q, &sig->matched, err)) != OK)
         return rc;
     /* The partner's labels matter only when some of them are included. */
@@ -369,16 +397,19 @@ static enum errc fill_series(struct match *m, const struct fseries *s, struct er
     sig = &m->signatures[id];
     if ((rc = result_labels(m, m->by_signature.groups[id].labels, s->labels, &ls, err)) != OK)
         return rc;
-    for (size_t i = 0; i < m->q->steps.n; i++) {
+    for (size_t i = 0; rc == OK && i < m->q->steps.n; i++) {
+        bool fits;
+
         m->out[i] = absent();
         if (is_absent(s->v[i]) || (sig->matched && stepset_has(sig->matched, i)))
             continue;
-        if (binary_op_is_trim(m->n->binary.op))
-            m->met_floats = true;
+        if (m->samples_differ)
+            rc = pair_samples(m, (struct operand){ m->fill_many_value, NULL },
+                              (struct operand){ s->v[i], series_histogram(s, i) }, i, &fits, err);
         else
             m->out[i] = pair_value(m, m->fill_many_value, s->v[i]);
     }
-    return pass_on(m, ls, err);
+    return rc == OK ? pass_on(m, ls, err) : rc;
 }
 
 /* ---- the whole ---- */
@@ -414,21 +445,32 @@ static enum errc fail_one_side(struct match *m, struct err *err)
     return rc;
 }
 
+static bool vector_has_histograms(const struct vector *v)
+{
+    for (size_t i = 0; i < v->n; i++)
+        if (v->items[i].h)
+            return true;
+    return false;
+}
+
 static enum errc run(struct match *m, struct err *err)
 {
     const struct node *lhs = m->n->binary.lhs, *rhs = m->n->binary.rhs;
     enum errc rc = values_new(m->q, &m->out, err);
 
-    if (rc != OK || (rc = eval_vector(m->q, m->one_is_left ? lhs : rhs, &m->one, err)) != OK
-        || (rc = index_one_side(m, err)) != OK
+    if (rc != OK || (rc = eval_vector(m->q, m->one_is_left ? lhs : rhs, &m->one, err)) != OK)
+        return rc;
+    m->samples_differ = binary_op_is_trim(m->n->binary.op) || vector_has_histograms(&m->one);
+    if ((rc = index_one_side(m, err)) != OK
         || (rc = eval_each(m->q, m->one_is_left ? rhs : lhs, match_series, m, err)) != OK)
         return rc;
-    for (size_t i = 0; m->fill_many && rc == OK && i < m->one.n; i++)
+    for (size_t i = 0; m->fill_many && rc == OK && i < m->one.n; i++) {
+        query_next_series(m->q);
         rc = fill_series(m, &m->one.items[i], err);
+    }
     if (rc != OK)
         return rc;
-    if (m->met_floats)
-        annotate_float_trim(m->q, m->n);
+    binary_notes_tell(m->q, &m->notes, m->n);
     if (m->trouble == TROUBLE_ONE_SIDE)
         return fail_one_side(m, err);
     if (m->trouble != NO_TROUBLE)

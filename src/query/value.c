@@ -20,6 +20,14 @@ bool series_has_value(const struct fseries *s, size_t n_steps)
     return false;
 }
 
+bool series_has_histogram(const struct fseries *s, size_t n_steps)
+{
+    for (size_t i = 0; s->h && i < n_steps; i++)
+        if (series_histogram(s, i))
+            return true;
+    return false;
+}
+
 bool series_keep_floats(struct fseries *s, size_t n_steps)
 {
     for (size_t i = 0; s->h && i < n_steps; i++)
@@ -31,14 +39,10 @@ bool series_keep_floats(struct fseries *s, size_t n_steps)
 
 bool series_keep_histograms(struct fseries *s, size_t n_steps)
 {
-    bool any = false;
-
-    for (size_t i = 0; s->h && i < n_steps; i++) {
+    for (size_t i = 0; s->h && i < n_steps; i++)
         if (!s->h[i])
             s->v[i] = absent();
-        any |= s->h[i] != NULL;
-    }
-    return any;
+    return s->h && series_has_value(s, n_steps);
 }
 
 /* The sizes are those of Prometheus' structures, so that its limits mean the same. */

@@ -48,16 +48,20 @@ struct fseries {
     struct labels labels; /* canonical; lives as long as the query */
     bool drop_name;       /* __name__, __type__ and __unit__ go when the result is built */
     double *v;            /* n steps; scratch of the caller; the sink may write over it */
-    /* NULL: floats only. Else n steps like v: h[i] is the histogram at step i, and v[i] then any
-     * number but absent(). The array is scratch too; what it points to is never written and lives
-     * until the sink returns: who keeps a series copies it (vector_add()). */
+    /* NULL: floats only. Else n steps like v: where v[i] is not absent() and h[i] not NULL, the
+     * sample of step i is that histogram and v[i] any number. The array is scratch too; what it
+     * points to is never written and lives until the sink returns: who keeps a series copies it
+     * (vector_add()). */
     const struct histogram **h;
 };
 
 static inline const struct histogram *series_histogram(const struct fseries *s, size_t step)
 {
-    return s->h ? s->h[step] : NULL;
+    return s->h && !is_absent(s->v[step]) ? s->h[step] : NULL;
 }
+
+/* Whether s has a histogram at some step. */
+bool series_has_histogram(const struct fseries *s, size_t n_steps);
 
 /* Leaves only the floats of s; false when there are none. */
 bool series_keep_floats(struct fseries *s, size_t n_steps);
