@@ -78,11 +78,12 @@ static void write_flush(struct fixture *f, int64_t number, uint64_t flush)
 
 static size_t n_listed(struct fixture *f)
 {
-    struct manifest_day *files;
+    struct day_files files;
     size_t n;
 
-    assert_int_equal(days_list(f->days, INT64_MIN, INT64_MAX, &files, &n, &f->err), OK);
-    free(files);
+    assert_int_equal(days_list(f->days, INT64_MIN, INT64_MAX, &files, &f->err), OK);
+    n = files.n;
+    day_files_free(&files);
     return n;
 }
 
@@ -113,8 +114,7 @@ static bool exists(struct fixture *f, const char *name)
 static void what_was_published_is_there_after_a_restart(void **state)
 {
     struct fixture *f = *state;
-    struct manifest_day *files;
-    size_t n;
+    struct day_files files;
 
     write_flush(f, DAY, 7);
     write_flush(f, DAY - 2, 7);
@@ -124,12 +124,12 @@ static void what_was_published_is_there_after_a_restart(void **state)
     assert_int_equal(n_listed(f), 2);
     reopen(f);
     assert_int_equal(days_released(f->days), 7);
-    assert_int_equal(days_list(f->days, DAY - 1, DAY + 1, &files, &n, &f->err), OK);
-    assert_int_equal(n, 1);
-    assert_int_equal(files[0].day, DAY);
+    assert_int_equal(days_list(f->days, DAY - 1, DAY + 1, &files, &f->err), OK);
+    assert_int_equal(files.n, 1);
+    assert_int_equal(day_file_id(files.items[0]).day, DAY);
     assert_int_equal(days_last_flush(f->days, DAY), 7);
     assert_int_equal(days_last_flush(f->days, DAY + 1), 0); /* was never published */
-    free(files);
+    day_files_free(&files);
 }
 
 static void a_failed_publish_changes_nothing_and_may_be_tried_again(void **state)
@@ -258,23 +258,25 @@ static void a_dropped_day_can_be_read_to_the_end(void **state)
 static void a_day_may_go_on_in_another_file(void **state)
 {
     struct fixture *f = *state;
-    struct manifest_day *files;
-    size_t n, dropped;
+    struct day_files files;
+    size_t dropped;
 
     assert_int_equal(days_begin_file(f->days, DAY, &f->err), ERR_CONFLICT);
     write_flush(f, DAY, 5);
     assert_int_equal(days_begin_file(f->days, DAY, &f->err), ERR_CONFLICT); /* itself new */
     assert_int_equal(days_publish(f->days, 5, &f->err), OK);
     assert_int_equal(days_begin_file(f->days, DAY, &f->err), OK);
+    assert_int_equal(days_publish(f->days, 5, &f->err), OK); /* nothing was written to it yet */
+    assert_int_equal(n_listed(f), 1);
     write_flush(f, DAY, 6);
     assert_int_equal(days_publish(f->days, 6, &f->err), OK);
     reopen(f);
-    assert_int_equal(days_list(f->days, DAY, DAY, &files, &n, &f->err), OK);
-    assert_int_equal(n, 2);
-    assert_int_equal(files[0].generation, 1);
-    assert_int_equal(files[1].generation, 2);
+    assert_int_equal(days_list(f->days, DAY, DAY, &files, &f->err), OK);
+    assert_int_equal(files.n, 2);
+    assert_int_equal(day_file_id(files.items[0]).generation, 1);
+    assert_int_equal(day_file_id(files.items[1]).generation, 2);
     assert_int_equal(days_last_flush(f->days, DAY), 6);
-    free(files);
+    day_files_free(&files);
     assert_int_equal(days_drop_before(f->days, DAY + 1, &dropped, &f->err), OK);
     assert_int_equal(n_listed(f), 0);
     assert_false(exists(f, "2024-10-04.1.mdb") || exists(f, "2024-10-04.2.mdb"));
@@ -299,6 +301,107 @@ static void a_file_that_cannot_be_created_leaves_no_trace(void **state)
     free(path);
 }
 
+static void a_dropped_file_stays_until_its_last_user_lets_go(void **state)
+{
+    struct fixture *f = *state;
+    struct day_files files;
+    struct day *day;
+    size_t dropped;
+
+    write_flush(f, DAY, 5);
+    assert_int_equal(days_publish(f->days, 5, &f->err), OK);
+    reopen(f); /* so that the file is closed */
+    assert_int_equal(days_list(f->days, DAY, DAY, &files, &f->err), OK);
+    assert_int_equal(days_drop_before(f->days, DAY + 1, &dropped, &f->err), OK);
+    assert_int_equal(dropped, 1);
+    assert_true(exists(f, "2024-10-04.1.mdb"));
+    write_flush(f, DAY, 6); /* samples for that day again: its name is still taken */
+    assert_true(exists(f, "2024-10-04.2.mdb"));
+    assert_int_equal(day_file_open(files.items[0], &day, &f->err), OK);
+    assert_int_equal(day_last_flush(day), 5);
+    day_unref(day);
+    day_files_free(&files);
+    assert_false(exists(f, "2024-10-04.1.mdb"));
+}
+
+/* An empty file under the name that a rewriting was given. */
+static struct day *make_rewritten(struct fixture *f, const struct day_rewrite *r)
+{
+    struct day *made;
+
+    assert_int_equal(day_open(r->path, r->id.day, MAP_BYTES, true, &made, &f->err), OK);
+    return made;
+}
+
+static void flushes_during_a_rewriting_begin_a_file_beside_the_new_one(void **state)
+{
+    struct fixture *f = *state;
+    struct day_files files;
+    struct day_rewrite r, other;
+
+    write_flush(f, DAY, 5);
+    assert_int_equal(days_begin_rewrite(f->days, DAY, &r, &f->err), ERR_CONFLICT); /* unpublished */
+    assert_int_equal(days_publish(f->days, 5, &f->err), OK);
+    assert_int_equal(days_begin_rewrite(f->days, DAY + 1, &r, &f->err), ERR_NOT_FOUND);
+    assert_int_equal(days_begin_rewrite(f->days, DAY, &r, &f->err), OK);
+    assert_int_equal(r.id.generation, 2);
+    assert_int_equal(days_begin_rewrite(f->days, DAY, &other, &f->err), ERR_CONFLICT);
+    write_flush(f, DAY, 6);
+    assert_int_equal(days_publish(f->days, 6, &f->err), OK);
+    assert_true(exists(f, "2024-10-04.3.mdb"));
+    assert_int_equal(days_finish_rewrite(f->days, &r, make_rewritten(f, &r), &f->err), OK);
+    assert_false(exists(f, "2024-10-04.1.mdb"));
+    reopen(f);
+    assert_int_equal(days_list(f->days, DAY, DAY, &files, &f->err), OK);
+    assert_int_equal(files.n, 2);
+    assert_int_equal(day_file_id(files.items[0]).generation, 2);
+    assert_int_equal(day_file_id(files.items[1]).generation, 3);
+    day_files_free(&files);
+}
+
+static void a_rewriting_that_fails_or_stops_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct day_rewrite r;
+    char *temp = NULL;
+
+    assert_true(asprintf(&temp, "%s/MANIFEST.tmp", f->dir) > 0);
+    write_flush(f, DAY, 5);
+    assert_int_equal(days_publish(f->days, 5, &f->err), OK);
+    assert_int_equal(days_begin_rewrite(f->days, DAY, &r, &f->err), OK);
+    day_unref(make_rewritten(f, &r));
+    days_abort_rewrite(f->days, &r);
+    assert_false(exists(f, "2024-10-04.2.mdb"));
+
+    assert_int_equal(days_begin_rewrite(f->days, DAY, &r, &f->err), OK);
+    assert_int_equal(mkdir(temp, 0700), 0); /* where the new MANIFEST would be written */
+    assert_int_not_equal(days_finish_rewrite(f->days, &r, make_rewritten(f, &r), &f->err), OK);
+    assert_int_equal(rmdir(temp), 0);
+    assert_int_equal(n_listed(f), 1);
+    assert_int_equal(days_last_flush(f->days, DAY), 5);
+
+    assert_int_equal(days_begin_rewrite(f->days, DAY, &r, &f->err), OK);
+    assert_int_equal(r.id.generation, 3); /* MANIFEST might have named the other */
+    assert_int_equal(days_finish_rewrite(f->days, &r, NULL, &f->err), OK); /* nothing is left */
+    assert_int_equal(n_listed(f), 0);
+    free(temp);
+}
+
+static void a_day_dropped_while_it_is_rewritten_stays_dropped(void **state)
+{
+    struct fixture *f = *state;
+    struct day_rewrite r;
+    size_t dropped;
+
+    write_flush(f, DAY, 5);
+    assert_int_equal(days_publish(f->days, 5, &f->err), OK);
+    assert_int_equal(days_begin_rewrite(f->days, DAY, &r, &f->err), OK);
+    assert_int_equal(days_drop_before(f->days, DAY + 1, &dropped, &f->err), OK);
+    assert_int_equal(days_finish_rewrite(f->days, &r, make_rewritten(f, &r), &f->err), OK);
+    assert_int_equal(n_listed(f), 0);
+    assert_false(exists(f, "2024-10-04.1.mdb") || exists(f, "2024-10-04.2.mdb"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -312,6 +415,10 @@ int main(void)
         TEST(a_dropped_day_can_be_read_to_the_end),
         TEST(a_day_may_go_on_in_another_file),
         TEST(a_file_that_cannot_be_created_leaves_no_trace),
+        TEST(a_dropped_file_stays_until_its_last_user_lets_go),
+        TEST(flushes_during_a_rewriting_begin_a_file_beside_the_new_one),
+        TEST(a_rewriting_that_fails_or_stops_changes_nothing),
+        TEST(a_day_dropped_while_it_is_rewritten_stays_dropped),
     };
 
     log_set_level(LOG_ERROR);

@@ -185,6 +185,10 @@ void day_note_flush(struct day *d, const struct flush_record *r)
 {
     pthread_mutex_lock(&d->lock);
     d->last_flush = r->flush;
+    d->summary.flushes++;
+    d->summary.samples += r->n_samples;
+    if (r->n_samples > d->summary.largest)
+        d->summary.largest = r->n_samples;
     if (r->min_t_ms <= r->max_t_ms) {
         d->min_t_ms = r->min_t_ms < d->min_t_ms ? r->min_t_ms : d->min_t_ms;
         d->max_t_ms = r->max_t_ms > d->max_t_ms ? r->max_t_ms : d->max_t_ms;
@@ -321,6 +325,11 @@ int64_t day_number(const struct day *d)
     return d->number;
 }
 
+const char *day_path(const struct day *d)
+{
+    return kv_path(d->kv);
+}
+
 uint64_t day_file_bytes(const struct day *d)
 {
     return kv_file_bytes(d->kv);
@@ -340,6 +349,16 @@ uint64_t day_last_flush(const struct day *d)
     flush = d->last_flush;
     pthread_mutex_unlock(lock_of(d));
     return flush;
+}
+
+struct day_summary day_summary(const struct day *d)
+{
+    struct day_summary s;
+
+    pthread_mutex_lock(lock_of(d));
+    s = d->summary;
+    pthread_mutex_unlock(lock_of(d));
+    return s;
 }
 
 void day_time_range(const struct day *d, int64_t *min_t_ms, int64_t *max_t_ms)

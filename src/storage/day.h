@@ -41,6 +41,15 @@ uint64_t day_last_flush(const struct day *d); /* the highest flush number commit
 uint64_t day_file_bytes(const struct day *d);
 void day_time_range(const struct day *d, int64_t *min_t_ms,
                     int64_t *max_t_ms); /* min > max when empty */
+const char *day_path(const struct day *d);
+
+/* How the samples came into the file. */
+struct day_summary {
+    uint64_t flushes;
+    uint64_t samples;
+    uint64_t largest; /* samples of the flush that has most: the others came late, or early */
+};
+struct day_summary day_summary(const struct day *d);
 
 /* ---- writing: one flush ---- */
 
@@ -81,6 +90,10 @@ MUST_USE enum errc day_labels(struct day_txn *t, uint32_t id, struct arena *a, s
  * ERR_CORRUPT names file, pack and series; out is as it was after an error. */
 MUST_USE enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms,
                             struct column *out, bool *overlaps, struct err *err);
+
+/* All visible series in labels_cmp order, malloc'd. Every symbol and series of the file is checked.
+ * ERR_CORRUPT, ERR_IO, ERR_NOMEM. */
+MUST_USE enum errc day_order(struct day_txn *t, uint32_t **ids, size_t *n, struct err *err);
 
 /* Calls fn for each distinct label name; false stops. */
 MUST_USE enum errc day_each_name(struct day_txn *t, bool (*fn)(void *ctx, struct str name),

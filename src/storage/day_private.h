@@ -72,6 +72,18 @@ struct day {
     pthread_mutex_t lock; /* guards the rest */
     uint64_t last_flush;
     int64_t min_t_ms, max_t_ms;
+    struct day_summary summary;
+};
+
+enum { N_CHECKED = 1024 }; /* a power of two */
+
+struct day_txn {
+    struct day *day;
+    struct kv_txn *kv;
+    struct flush_record *flushes; /* those it may see */
+    size_t n_flushes;
+    struct kv_cursor directory;
+    const uint8_t *checked[N_CHECKED];
 };
 
 /* Keys, in a buffer of their own: struct day_key k; kv_get(t, table, key_u32(&k, id), ...). */

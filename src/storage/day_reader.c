@@ -15,17 +15,6 @@
 
 #include "base/banned.h"
 
-enum { N_CHECKED = 1024 }; /* a power of two */
-
-struct day_txn {
-    struct day *day;
-    struct kv_txn *kv;
-    struct flush_record *flushes; /* those it may see */
-    size_t n_flushes;
-    struct kv_cursor directory;
-    const uint8_t *checked[N_CHECKED];
-};
-
 /* ---- beginning and ending ---- */
 
 enum errc day_txn_begin(struct day *d, uint64_t max_flush, struct day_txn **out, struct err *err)

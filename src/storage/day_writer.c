@@ -21,7 +21,7 @@
 
 #include "base/banned.h"
 
-enum { WRITE_BYTES = 64 << 20, SPLIT_SAMPLES = 256 };
+enum { WRITE_BYTES = 8 << 20, SPLIT_SAMPLES = 256 };
 
 /* A text met in this flush. Those whose id is above the file's last symbol are new. */
 struct symbol {

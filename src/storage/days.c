@@ -1,7 +1,6 @@
 #include "storage/days.h"
 
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,51 +9,22 @@
 #include "base/log.h"
 #include "base/vec.h"
 #include "storage/day.h"
+#include "storage/days_private.h"
 #include "storage/kv.h"
-#include "storage/manifest.h"
 #include "storage/sample.h"
 #include "base/banned.h"
 
-enum { MAX_OPEN = 64 };
-
-struct slot {
-    struct manifest_day file;
-    bool published;     /* in MANIFEST */
-    struct day *day;    /* NULL while closed */
-    uint64_t last_used; /* in ticks of the catalogue */
-};
-
-struct days {
-    char *dir;    /* of MANIFEST */
-    char *folder; /* of the day files */
-    size_t map_bytes;
-    pthread_mutex_t lock;
-    /* guarded by lock: */
-    struct slot *slots; /* in manifest_day_cmp order */
-    size_t n, cap;
-    size_t n_open;
-    uint64_t begun, released, tick;
-};
-
-static void slot_path(const struct days *d, const struct slot *s, char path[PATH_MAX])
-{
-    char name[DAY_NAME_MAX];
-
-    day_file_name(s->file.day, s->file.generation, name);
-    snprintf(path, PATH_MAX, "%s/%s", d->folder, name);
-}
-
 /* ---- finding files; the lock is held ---- */
 
-/* The place of the first slot that is not before file. */
-static size_t find(const struct days *d, struct manifest_day file)
+/* The place of the first file that is not before id. */
+static size_t find(const struct days *d, struct manifest_day id)
 {
     size_t lo = 0, hi = d->n;
 
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;
 
-        if (manifest_day_cmp(d->slots[mid].file, file) < 0)
+        if (manifest_day_cmp(d->files[mid]->id, id) < 0)
             lo = mid + 1;
         else
             hi = mid;
@@ -67,18 +37,86 @@ static size_t find_day(const struct days *d, int64_t day)
     return find(d, (struct manifest_day){ day, 0 });
 }
 
-static struct slot *slot_of(struct days *d, struct manifest_day file)
+static struct day_file *file_of(struct days *d, struct manifest_day id)
 {
-    size_t i = find(d, file);
+    size_t i = find(d, id);
 
-    return i < d->n && manifest_day_cmp(d->slots[i].file, file) == 0 ? &d->slots[i] : NULL;
+    return i < d->n && manifest_day_cmp(d->files[i]->id, id) == 0 ? d->files[i] : NULL;
 }
 
-static struct slot *newest_slot(struct days *d, int64_t day)
+static struct day_file *newest_file(struct days *d, int64_t day)
 {
     size_t end = find(d, (struct manifest_day){ day, UINT64_MAX });
 
-    return end > 0 && d->slots[end - 1].file.day == day ? &d->slots[end - 1] : NULL;
+    return end > 0 && d->files[end - 1]->id.day == day ? d->files[end - 1] : NULL;
+}
+
+/* The generation of a day's next file: above all there are or may still be on the disk. */
+static uint64_t next_generation(struct days *d, int64_t day)
+{
+    const struct day_file *f = newest_file(d, day);
+    uint64_t generation = f ? f->id.generation + 1 : 1;
+
+    if (d->rewriting && d->rewritten.day == day && d->rewritten.generation >= generation)
+        generation = d->rewritten.generation + 1;
+    for (const struct day_file *gone = d->dropped; gone; gone = gone->next_dropped)
+        if (gone->id.day == day && gone->id.generation >= generation)
+            generation = gone->id.generation + 1;
+    return generation;
+}
+
+/* ---- the list; the lock is held ---- */
+
+static enum errc insert(struct days *d, struct day_file *f, struct err *err)
+{
+    size_t at = find(d, f->id);
+
+    if (!vec_reserve(&d->files, &d->cap, d->n + 1, sizeof(struct day_file *)))
+        return err_set(err, ERR_NOMEM, 0, "no memory for another day");
+    memmove(d->files + at + 1, d->files + at, (d->n - at) * sizeof *d->files);
+    d->files[at] = f;
+    d->n++;
+    return OK;
+}
+
+static enum errc add_file(struct days *d, struct manifest_day id, struct day_file **out,
+                          struct err *err)
+{
+    struct day_file *f = day_file_new(d, id);
+    enum errc rc = f ? insert(d, f, err) : err_set(err, ERR_NOMEM, 0, "no memory for another day");
+
+    if (rc == OK)
+        *out = f;
+    else
+        day_file_free(f, false);
+    return rc;
+}
+
+/* Takes a file out of the list and puts it, with a reference, on the list of those gone. */
+static void take_out(struct days *d, struct day_file *f, struct day_file **gone)
+{
+    size_t i = find(d, f->id);
+
+    ASSERT(d->files[i] == f);
+    memmove(d->files + i, d->files + i + 1, (d->n - i - 1) * sizeof *d->files);
+    d->n--;
+    day_file_use(f)->dropped = true;
+    f->next_dropped = d->dropped;
+    d->dropped = f;
+    f->next_gone = *gone;
+    *gone = f;
+}
+
+/* The lock is not held. */
+static size_t release_all(struct day_file *gone)
+{
+    size_t n = 0;
+
+    for (struct day_file *next; gone; gone = next, n++) {
+        next = gone->next_gone;
+        day_file_release(gone);
+    }
+    return n;
 }
 
 /* ---- opening ---- */
@@ -111,7 +149,7 @@ static bool remove_stray(void *ctx, const char *name)
     char path[PATH_MAX];
     bool temporary;
 
-    if (!parse_name(name, &file, &temporary) || (!temporary && slot_of(t->days, file)))
+    if (!parse_name(name, &file, &temporary) || (!temporary && file_of(t->days, file)))
         return true;
     snprintf(path, sizeof path, "%s/%s", t->days->folder, name);
     if (fs_remove(path, NULL) == OK)
@@ -150,14 +188,15 @@ static enum errc load(struct days *d, struct err *err)
 
     if (rc == ERR_NOT_FOUND)
         return begin(d, err);
-    if (rc == OK && !vec_reserve(&d->slots, &d->cap, m.n_days + 1, sizeof *d->slots))
-        rc = err_set(err, ERR_NOMEM, 0, "no memory for the list of days");
-    if (rc == OK) {
-        d->begun = m.begun;
-        d->released = m.released;
-        for (size_t i = 0; i < m.n_days; i++)
-            d->slots[d->n++] = (struct slot){ .file = m.days[i], .published = true };
+    for (size_t i = 0; i < m.n_days && rc == OK; i++) {
+        struct day_file *f = NULL;
+
+        rc = add_file(d, m.days[i], &f, err);
+        if (rc == OK)
+            f->published = f->made = true;
     }
+    d->begun = m.begun;
+    d->released = m.released;
     manifest_free(&m);
     return rc;
 }
@@ -170,6 +209,7 @@ enum errc days_open(const char *dir, size_t map_bytes, struct days **out, struct
 
     if (!d)
         return err_set(err, ERR_NOMEM, 0, "no memory for the list of days");
+    pthread_mutex_init(&d->change, NULL);
     pthread_mutex_init(&d->lock, NULL);
     d->map_bytes = map_bytes;
     d->dir = strdup(dir);
@@ -198,11 +238,14 @@ void days_close(struct days *d)
 {
     if (!d)
         return;
+    ASSERT(!d->dropped);
     for (size_t i = 0; i < d->n; i++)
-        day_unref(d->slots[i].day);
-    free(d->slots);
+        day_file_free(d->files[i], false);
+    free(d->files);
+    free(d->dropped);
     free(d->dir);
     free(d->folder);
+    pthread_mutex_destroy(&d->change);
     pthread_mutex_destroy(&d->lock);
     free(d);
 }
@@ -227,280 +270,417 @@ uint64_t days_begun(struct days *d)
     return begun;
 }
 
-/* ---- open files; the lock is held ---- */
+/* ---- listing ---- */
 
-static void close_slot(struct days *d, struct slot *s)
+static enum errc list(struct days *d, int64_t first, int64_t last, bool all, struct day_files *out,
+                      struct err *err)
 {
-    if (s->day)
-        d->n_open--;
-    day_unref(s->day);
-    s->day = NULL;
-}
-
-/* Closes the least recently used files that nobody reads until at most MAX_OPEN are open. One that
- * a view still reads must stay: opening a file a second time in a process breaks LMDB's locks. */
-static void close_unused(struct days *d)
-{
-    while (d->n_open > MAX_OPEN) {
-        struct slot *oldest = NULL;
-
-        for (size_t i = 0; i < d->n; i++) {
-            struct slot *s = &d->slots[i];
-
-            if (s->day && day_is_idle(s->day) && (!oldest || s->last_used < oldest->last_used))
-                oldest = s;
-        }
-        if (!oldest)
-            return;
-        close_slot(d, oldest);
-    }
-}
-
-static enum errc open_slot(struct days *d, struct slot *s, struct err *err)
-{
-    char path[PATH_MAX];
-    enum errc rc;
-
-    slot_path(d, s, path);
-    rc = day_open(path, s->file.day, d->map_bytes, !s->published, &s->day, err);
-    if (rc == ERR_NOT_FOUND)
-        return err_set(err, ERR_CORRUPT, 0, "%s is missing, although MANIFEST names it", path);
-    if (rc == OK)
-        d->n_open++;
-    return rc;
-}
-
-static enum errc add_slot(struct days *d, struct manifest_day file, struct err *err)
-{
-    size_t at = find(d, file);
-
-    if (!vec_reserve(&d->slots, &d->cap, d->n + 1, sizeof *d->slots))
-        return err_set(err, ERR_NOMEM, 0, "no memory for another day");
-    memmove(d->slots + at + 1, d->slots + at, (d->n - at) * sizeof *d->slots);
-    d->slots[at] = (struct slot){ .file = file };
-    d->n++;
-    return OK;
-}
-
-static void remove_slot(struct days *d, size_t i)
-{
-    close_slot(d, &d->slots[i]);
-    memmove(d->slots + i, d->slots + i + 1, (d->n - i - 1) * sizeof *d->slots);
-    d->n--;
-}
-
-static enum errc use_slot(struct days *d, struct slot *s, struct day **out, struct err *err)
-{
-    enum errc rc = s->day ? OK : open_slot(d, s, err);
-
-    if (rc != OK)
-        return rc;
-    s->last_used = ++d->tick;
-    *out = day_ref(s->day);
-    close_unused(d);
-    return OK;
-}
-
-static enum errc get_newest(struct days *d, int64_t day, struct day **out, struct err *err)
-{
-    struct slot *s = newest_slot(d, day);
     enum errc rc = OK;
 
-    if (!s) {
-        rc = add_slot(d, (struct manifest_day){ day, 1 }, err);
-        s = newest_slot(d, day);
-    }
-    if (rc == OK)
-        rc = use_slot(d, s, out, err);
-    if (rc != OK && s && !s->published && !s->day)
-        remove_slot(d,
-                    (size_t)(s - d->slots)); /* nothing is in it, and nothing must be published */
+    *out = (struct day_files){ 0 };
+    pthread_mutex_lock(&d->lock);
+    out->items = calloc(d->n + 1, sizeof *out->items);
+    if (!out->items)
+        rc = err_set(err, ERR_NOMEM, 0, "no memory for a list of days");
+    for (size_t i = find_day(d, first); rc == OK && i < d->n && d->files[i]->id.day <= last; i++)
+        if (all || d->files[i]->published)
+            out->items[out->n++] = day_file_use(d->files[i]);
+    pthread_mutex_unlock(&d->lock);
     return rc;
 }
 
-static enum errc begin_file(struct days *d, int64_t day, struct err *err)
+enum errc days_list(struct days *d, int64_t first, int64_t last, struct day_files *out,
+                    struct err *err)
 {
-    struct slot *s = newest_slot(d, day);
-
-    if (!s || !s->published)
-        return err_set(err, ERR_CONFLICT, 0, "day %lld has a new file already", (long long)day);
-    return add_slot(d, (struct manifest_day){ day, s->file.generation + 1 }, err);
+    return list(d, first, last, false, out, err);
 }
 
-/* ---- the same, for callers ---- */
-
-enum errc days_get(struct days *d, struct manifest_day file, struct day **out, struct err *err)
+enum errc days_get(struct days *d, struct manifest_day id, struct day **out, struct err *err)
 {
-    struct slot *s;
+    struct day_file *f;
     enum errc rc;
 
     pthread_mutex_lock(&d->lock);
-    s = slot_of(d, file);
-    rc = s ? use_slot(d, s, out, err)
-           : err_set(err, ERR_NOT_FOUND, 0, "no data for day %lld", (long long)file.day);
+    f = file_of(d, id);
+    if (f)
+        day_file_use(f);
     pthread_mutex_unlock(&d->lock);
+    if (!f)
+        return err_set(err, ERR_NOT_FOUND, 0, "no data for day %lld", (long long)id.day);
+    rc = day_file_open(f, out, err);
+    day_file_release(f);
     return rc;
+}
+
+void days_stats(struct days *d, struct days_stats *out)
+{
+    struct day_files files;
+
+    *out = (struct days_stats){ .min_t_ms = INT64_MAX, .max_t_ms = INT64_MIN };
+    if (list(d, INT64_MIN, INT64_MAX, true, &files, NULL) != OK)
+        return;
+    for (size_t i = 0; i < files.n; i++) {
+        out->bytes += fs_size(files.items[i]->path);
+        out->days += i == 0 || files.items[i]->id.day != files.items[i - 1]->id.day;
+    }
+    out->files = files.n;
+    if (files.n) {
+        out->min_t_ms = day_first_ms(files.items[0]->id.day);
+        out->max_t_ms = day_last_ms(files.items[files.n - 1]->id.day);
+    }
+    day_files_free(&files);
+}
+
+/* ---- for the flusher ---- */
+
+/* The file that flushes of the day go to, with a reference. The lock is held. */
+static enum errc use_newest(struct days *d, int64_t day, struct day_file **out, struct err *err)
+{
+    struct day_file *f = newest_file(d, day);
+    enum errc rc = OK;
+
+    if (!f
+        || (d->rewriting && manifest_day_cmp(f->id, d->rewritten) <= 0 && day == d->rewritten.day))
+        rc = add_file(d, (struct manifest_day){ day, next_generation(d, day) }, &f, err);
+    if (rc == OK)
+        *out = day_file_use(f);
+    return rc;
+}
+
+/* Nothing is in a file that could not be created, and nothing must be published. */
+static void take_back(struct days *d, struct day_file *f)
+{
+    struct day_file *gone = NULL;
+
+    pthread_mutex_lock(&d->lock);
+    if (!f->published && !f->open && !f->dropped)
+        take_out(d, f, &gone);
+    pthread_mutex_unlock(&d->lock);
+    release_all(gone);
 }
 
 enum errc days_get_newest(struct days *d, int64_t day, struct day **out, struct err *err)
 {
+    struct day_file *f = NULL;
     enum errc rc;
 
     pthread_mutex_lock(&d->lock);
-    rc = get_newest(d, day, out, err);
+    rc = use_newest(d, day, &f, err);
     pthread_mutex_unlock(&d->lock);
+    if (rc != OK)
+        return rc;
+    rc = day_file_open(f, out, err);
+    if (rc != OK)
+        take_back(d, f);
+    day_file_release(f);
     return rc;
 }
 
 enum errc days_begin_file(struct days *d, int64_t day, struct err *err)
 {
+    struct day_file *f;
     enum errc rc;
 
     pthread_mutex_lock(&d->lock);
-    rc = begin_file(d, day, err);
+    f = newest_file(d, day);
+    if (!f || !f->published)
+        rc = err_set(err, ERR_CONFLICT, 0, "day %lld has a new file already", (long long)day);
+    else
+        rc = add_file(d, (struct manifest_day){ day, next_generation(d, day) }, &f, err);
     pthread_mutex_unlock(&d->lock);
     return rc;
 }
 
 void days_close_newest(struct days *d, int64_t day)
 {
-    struct slot *s;
+    struct day_file *f;
 
     pthread_mutex_lock(&d->lock);
-    s = newest_slot(d, day);
-    if (s && s->day && day_is_idle(s->day))
-        close_slot(d, s);
+    f = newest_file(d, day);
+    if (f)
+        day_file_use(f);
     pthread_mutex_unlock(&d->lock);
+    if (!f)
+        return;
+    day_file_close(f);
+    day_file_release(f);
 }
 
 uint64_t days_last_flush(struct days *d, int64_t day)
 {
+    struct day_files files;
     uint64_t newest = 0;
 
-    pthread_mutex_lock(&d->lock);
-    for (size_t i = find_day(d, day); i < d->n && d->slots[i].file.day == day; i++) {
+    if (list(d, day, day, true, &files, NULL) != OK)
+        return 0;
+    for (size_t i = 0; i < files.n; i++) {
         struct day *found;
 
-        if (use_slot(d, &d->slots[i], &found, NULL) != OK)
+        if (day_file_open(files.items[i], &found, NULL) != OK)
             continue;
         newest = day_last_flush(found) > newest ? day_last_flush(found) : newest;
         day_unref(found);
     }
-    pthread_mutex_unlock(&d->lock);
+    day_files_free(&files);
     return newest;
 }
 
-enum errc days_list(struct days *d, int64_t first, int64_t last, struct manifest_day **out,
-                    size_t *n, struct err *err)
-{
-    enum errc rc = OK;
+/* ---- MANIFEST; change is held, and the lock is not ---- */
 
-    *n = 0;
-    pthread_mutex_lock(&d->lock);
-    *out = malloc((d->n + 1) * sizeof **out);
-    if (!*out)
-        rc = err_set(err, ERR_NOMEM, 0, "no memory for a list of days");
-    for (size_t i = find_day(d, first); rc == OK && i < d->n && d->slots[i].file.day <= last; i++)
-        if (d->slots[i].published)
-            (*out)[(*n)++] = d->slots[i].file;
-    pthread_mutex_unlock(&d->lock);
-    return rc;
+/* What MANIFEST is to say. */
+struct wanted {
+    bool all;                          /* also files that were made and are not published yet */
+    int64_t from;                      /* the first day to keep */
+    const struct day_rewrite *rewrite; /* without its files, but with its new one if made */
+    bool made;
+    uint64_t begun, released;
+};
+
+static bool is_replaced(const struct wanted *w, const struct day_file *f)
+{
+    for (size_t i = 0; w->rewrite && i < w->rewrite->files.n; i++)
+        if (w->rewrite->files.items[i] == f)
+            return true;
+    return false;
 }
 
-/* ---- changing the catalogue; the lock is held ---- */
-
-/* Writes MANIFEST with the slots from first on, published ones or all, as of log generation
- * released. */
-static enum errc save(struct days *d, size_t first, bool all, uint64_t released, struct err *err)
+/* The new file comes after those it replaces and before any that was begun meanwhile. */
+static bool fill(struct days *d, const struct wanted *w, struct manifest *m)
 {
-    struct manifest m = { .begun = d->begun, .released = released };
-    enum errc rc = OK;
+    bool pending = w->made;
 
-    for (size_t i = first; i < d->n && rc == OK; i++)
-        if ((all || d->slots[i].published) && !manifest_add(&m, d->slots[i].file))
-            rc = err_set(err, ERR_NOMEM, 0, "no memory for MANIFEST");
-    if (rc == OK)
-        rc = manifest_save(d->dir, &m, err);
+    for (size_t i = find_day(d, w->from); i < d->n; i++) {
+        const struct day_file *f = d->files[i];
+
+        if (pending && manifest_day_cmp(w->rewrite->id, f->id) < 0) {
+            pending = false;
+            if (!manifest_add(m, w->rewrite->id))
+                return false;
+        }
+        if ((f->published || (w->all && f->made)) && !is_replaced(w, f) && !manifest_add(m, f->id))
+            return false;
+    }
+    return !pending || manifest_add(m, w->rewrite->id);
+}
+
+static enum errc save(struct days *d, const struct wanted *w, struct err *err)
+{
+    struct manifest m = { .begun = w->begun, .released = w->released };
+    enum errc rc = OK;
+    bool filled;
+
+    pthread_mutex_lock(&d->lock);
+    filled = fill(d, w, &m);
+    pthread_mutex_unlock(&d->lock);
+    rc = filled ? manifest_save(d->dir, &m, err)
+                : err_set(err, ERR_NOMEM, 0, "no memory for MANIFEST");
     manifest_free(&m);
     return rc;
 }
 
+/* As things are. Only who holds change alters begun and released. */
+static struct wanted as_is(const struct days *d)
+{
+    return (struct wanted){ .from = INT64_MIN, .begun = d->begun, .released = d->released };
+}
+
 enum errc days_begin_flush(struct days *d, uint64_t flush, struct err *err)
 {
-    uint64_t before;
+    struct wanted w;
     enum errc rc;
 
-    pthread_mutex_lock(&d->lock);
-    before = d->begun;
-    d->begun = flush;
-    rc = save(d, 0, false, d->released, err);
-    if (rc != OK)
-        d->begun = before;
-    pthread_mutex_unlock(&d->lock);
+    pthread_mutex_lock(&d->change);
+    w = as_is(d);
+    w.begun = flush;
+    rc = save(d, &w, err);
+    if (rc == OK) {
+        pthread_mutex_lock(&d->lock);
+        d->begun = flush;
+        pthread_mutex_unlock(&d->lock);
+    }
+    pthread_mutex_unlock(&d->change);
     return rc;
 }
 
 enum errc days_publish(struct days *d, uint64_t released, struct err *err)
 {
+    struct wanted w;
     enum errc rc;
 
-    pthread_mutex_lock(&d->lock);
-    rc = save(d, 0, true, released, err);
+    pthread_mutex_lock(&d->change);
+    w = as_is(d);
+    w.all = true;
+    w.released = released;
+    rc = save(d, &w, err);
     if (rc == OK) {
+        pthread_mutex_lock(&d->lock);
         d->released = released;
         for (size_t i = 0; i < d->n; i++)
-            d->slots[i].published = true;
+            d->files[i]->published |= d->files[i]->made;
+        pthread_mutex_unlock(&d->lock);
     }
-    pthread_mutex_unlock(&d->lock);
+    pthread_mutex_unlock(&d->change);
     return rc;
 }
 
-/* A file that cannot be removed is tried again at the next start, being a stray then. */
-static enum errc drop_locked(struct days *d, size_t n, struct err *err)
+/* ---- rewriting ---- */
+
+/* Lists the files of the day, all published. The lock is held. */
+static enum errc list_for_rewrite(struct days *d, int64_t day, struct day_rewrite *out,
+                                  struct err *err)
 {
-    enum errc rc = save(d, n, false, d->released, err);
-    enum errc first = rc;
+    size_t from = find_day(d, day), end = from;
 
-    for (size_t i = 0; rc == OK && i < n; i++) {
-        char path[PATH_MAX];
-        enum errc removed;
+    for (; end < d->n && d->files[end]->id.day == day; end++)
+        if (!d->files[end]->published)
+            return err_set(err, ERR_CONFLICT, 0, "%s is being written", d->files[end]->path);
+    if (d->rewriting)
+        return err_set(err, ERR_CONFLICT, 0, "another day is being rewritten");
+    if (from == end)
+        return err_set(err, ERR_NOT_FOUND, 0, "no data for day %lld", (long long)day);
+    out->files.items = calloc(end - from, sizeof *out->files.items);
+    if (!out->files.items)
+        return err_set(err, ERR_NOMEM, 0, "no memory to rewrite a day");
+    while (from < end)
+        out->files.items[out->files.n++] = day_file_use(d->files[from++]);
+    return OK;
+}
 
-        slot_path(d, &d->slots[0], path);
-        remove_slot(d, 0);
-        removed = kv_remove(path, first == OK ? err : NULL);
-        first = first == OK ? removed : first;
+enum errc days_begin_rewrite(struct days *d, int64_t day, struct day_rewrite *out, struct err *err)
+{
+    enum errc rc;
+
+    *out = (struct day_rewrite){ 0 };
+    pthread_mutex_lock(&d->change);
+    pthread_mutex_lock(&d->lock);
+    rc = list_for_rewrite(d, day, out, err);
+    if (rc == OK) {
+        out->id = (struct manifest_day){ day, next_generation(d, day) };
+        if (out->id.generation < d->next_generation)
+            out->id.generation = d->next_generation;
+        d->rewritten = out->id;
+        d->rewriting = true;
     }
-    return first;
+    pthread_mutex_unlock(&d->lock);
+    pthread_mutex_unlock(&d->change);
+    if (rc == OK && !(out->path = malloc(PATH_MAX)))
+        rc = err_set(err, ERR_NOMEM, 0, "no memory to rewrite a day");
+    if (rc == OK) {
+        char name[DAY_NAME_MAX];
+
+        day_file_name(day, out->id.generation, name);
+        snprintf(out->path, PATH_MAX, "%s/%s", d->folder, name);
+        rc = kv_remove(out->path, err); /* what an earlier attempt may have left */
+    }
+    if (rc != OK && out->files.n)
+        days_abort_rewrite(d, out);
+    return rc;
+}
+
+static void end_rewrite(struct days *d, struct day_rewrite *r)
+{
+    pthread_mutex_lock(&d->lock);
+    d->rewriting = false;
+    pthread_mutex_unlock(&d->lock);
+    day_files_free(&r->files);
+    free(r->path);
+    *r = (struct day_rewrite){ 0 };
+}
+
+void days_abort_rewrite(struct days *d, struct day_rewrite *r)
+{
+    if (r->path && kv_remove(r->path, NULL) != OK)
+        log_warn("an unfinished day file could not be removed; the next start tries again",
+                 "file=\"%s\"", r->path);
+    end_rewrite(d, r);
+}
+
+/* Puts the new file, if there is one, in the place of the old ones. False: the retention has
+ * dropped those meanwhile, and nothing has changed. */
+static bool replace(struct days *d, const struct day_rewrite *r, struct day_file *f)
+{
+    struct day_file *gone = NULL;
+
+    pthread_mutex_lock(&d->lock);
+    for (size_t i = 0; i < r->files.n; i++)
+        if (!r->files.items[i]->dropped)
+            take_out(d, r->files.items[i], &gone);
+    if (f && gone) {
+        enum errc rc = insert(d, f, NULL);
+
+        ASSERT(rc == OK); /* in the place of those taken out */
+        f->published = f->made = f->open = true;
+        d->n_open++;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return release_all(gone) > 0;
+}
+
+enum errc days_finish_rewrite(struct days *d, struct day_rewrite *r, struct day *made,
+                              struct err *err)
+{
+    struct day_file *f = made ? day_file_new(d, r->id) : NULL;
+    struct wanted w;
+    enum errc rc = OK;
+
+    pthread_mutex_lock(&d->change);
+    if (f)
+        f->day = made;
+    else
+        day_unref(made);
+    if (made && !f)
+        rc = err_set(err, ERR_NOMEM, 0, "no memory to replace the files of a day");
+    w = as_is(d);
+    w.rewrite = r;
+    w.made = made && !r->files.items[0]->dropped;
+    if (rc == OK)
+        rc = save(d, &w, err);
+    if (rc != OK) {
+        /* A MANIFEST that names it may have reached the disk: its name is not used again. */
+        d->next_generation = r->id.generation + 1;
+        day_file_free(f, false);
+    } else if (!replace(d, r, f)) {
+        day_file_free(f, true);
+    }
+    pthread_mutex_unlock(&d->change);
+    end_rewrite(d, r);
+    return rc;
+}
+
+/* ---- dropping ---- */
+
+/* A file that cannot be removed is tried again at the next start, being a stray then. */
+static enum errc drop(struct days *d, int64_t day, size_t *dropped, struct err *err)
+{
+    struct wanted w = as_is(d);
+    struct day_file *gone = NULL;
+    enum errc rc;
+    bool any;
+
+    pthread_mutex_lock(&d->lock);
+    any = d->n > 0 && d->files[0]->id.day < day;
+    pthread_mutex_unlock(&d->lock);
+    if (!any)
+        return OK;
+    w.from = day;
+    rc = save(d, &w, err);
+    if (rc != OK)
+        return rc;
+    pthread_mutex_lock(&d->lock);
+    while (d->n > 0 && d->files[0]->id.day < day)
+        take_out(d, d->files[0], &gone);
+    pthread_mutex_unlock(&d->lock);
+    *dropped = release_all(gone);
+    return OK;
 }
 
 enum errc days_drop_before(struct days *d, int64_t day, size_t *dropped, struct err *err)
 {
-    size_t n_before;
-    enum errc rc = OK;
+    enum errc rc;
 
-    pthread_mutex_lock(&d->lock);
-    n_before = d->n;
-    if (find_day(d, day) > 0)
-        rc = drop_locked(d, find_day(d, day), err);
-    *dropped = n_before - d->n;
-    pthread_mutex_unlock(&d->lock);
+    *dropped = 0;
+    pthread_mutex_lock(&d->change);
+    rc = drop(d, day, dropped, err);
+    pthread_mutex_unlock(&d->change);
     return rc;
-}
-
-void days_stats(struct days *d, struct days_stats *out)
-{
-    *out = (struct days_stats){ .min_t_ms = INT64_MAX, .max_t_ms = INT64_MIN };
-    pthread_mutex_lock(&d->lock);
-    for (size_t i = 0; i < d->n; i++) {
-        char path[PATH_MAX];
-
-        slot_path(d, &d->slots[i], path);
-        out->bytes += fs_size(path);
-        out->days += i == 0 || d->slots[i].file.day != d->slots[i - 1].file.day;
-    }
-    if (d->n) {
-        out->min_t_ms = day_first_ms(d->slots[0].file.day);
-        out->max_t_ms = day_last_ms(d->slots[d->n - 1].file.day);
-    }
-    pthread_mutex_unlock(&d->lock);
 }

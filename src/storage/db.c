@@ -167,7 +167,8 @@ static enum errc open_dir(struct db *db, struct err *err)
     /* Not what MANIFEST has released: a day may have been committed by a flush that never came to
      * be published, and its samples were left out of the replay. */
     db->flushed = wal_generation(db->wal) - 1;
-    return db_keeper_start(db, err);
+    rc = db_keeper_start(db, err);
+    return rc == OK ? db_upkeep_start(db, err) : rc;
 }
 
 enum errc db_open(const struct db_options *options, struct db **out, struct err *err)
@@ -185,6 +186,7 @@ enum errc db_open(const struct db_options *options, struct db **out, struct err 
     pthread_mutex_init(&db->lock, NULL);
     pthread_cond_init(&db->views_changed, NULL);
     pthread_mutex_init(&db->flush_lock, NULL);
+    db_upkeep_init(&db->upkeep);
     db->last_flush_ns = clock_mono_ns(db->clock);
     db->head = head_new();
     db->metadata = metadata_map_new(METADATA_MAX_BYTES);
@@ -205,6 +207,7 @@ void db_close(struct db *db)
 {
     if (!db)
         return;
+    db_upkeep_stop(db);
     if (db->keeper_runs) {
         struct arena *texts = arena_new(0);
         struct err err = err_in(texts);
@@ -227,6 +230,7 @@ void db_close(struct db *db)
     pthread_mutex_destroy(&db->lock);
     pthread_cond_destroy(&db->views_changed);
     pthread_mutex_destroy(&db->flush_lock);
+    db_upkeep_destroy(&db->upkeep);
     free(db->dir);
     free(db);
 }
@@ -275,6 +279,11 @@ void db_stats(struct db *db, struct db_stats *out)
         .disk_bytes = days.bytes + log.segment_bytes,
         .corruptions = db->corruptions,
         .write_failed = log.failed,
+        .compactions = db->upkeep.compactions,
+        .compaction_failures = db->upkeep.failures,
+        .compaction_seconds = (double)db->upkeep.took_ns / 1e9,
+        .compaction_bytes_read = db->upkeep.bytes_read,
+        .compaction_bytes_written = db->upkeep.bytes_written,
     };
     for (int i = 0; i < DB_REJECT_COUNT; i++)
         out->samples_rejected[i] = db->rejected[i];

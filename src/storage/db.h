@@ -216,6 +216,12 @@ MUST_USE enum errc db_each_record(struct db *db,
  * been closed, so the caller must not have one. */
 MUST_USE enum errc db_flush(struct db *db, struct err *err);
 
+/* Rewrites every day, today's included, that is not one file written in one go: late samples are
+ * folded in, deleted ones left out. Closed days are rewritten so in the background anyway. It may
+ * take minutes; db_close() must wait for it. ERR_CANCELED when the store is being closed, and as
+ * db_flush(); ERR_CORRUPT when something of a day cannot be read: that day stays as it is. */
+MUST_USE enum errc db_compact(struct db *db, struct err *err);
+
 /* Counters and gauges for /metrics and /-/healthy. */
 struct db_stats {
     uint64_t samples_appended, samples_rejected[DB_REJECT_COUNT];
@@ -224,7 +230,10 @@ struct db_stats {
     uint64_t log_bytes, log_syncs, log_records_skipped;
     uint64_t flushes, flush_failures;
     uint64_t days, disk_bytes;
-    uint64_t corruptions; /* checksum failures met while reading */
-    bool write_failed;    /* the log could not be synced: writes are refused until a restart */
+    uint64_t corruptions;                      /* checksum failures met while reading */
+    uint64_t compactions, compaction_failures; /* of single days */
+    uint64_t compaction_bytes_read, compaction_bytes_written;
+    double compaction_seconds;
+    bool write_failed; /* the log could not be synced: writes are refused until a restart */
 };
 void db_stats(struct db *db, struct db_stats *out);

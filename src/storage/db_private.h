@@ -40,6 +40,27 @@ struct replay {
         malformed; /* recovered; of series whose definition is lost; records skipped */
 };
 
+/* When a day may be rewritten again. */
+struct day_pause {
+    int64_t day, until_ns;
+};
+
+/* The rewriting, deleting and checking of day files (db_compact.c). */
+struct upkeep {
+    pthread_mutex_t work;     /* one at a time; taken before flush_lock */
+    atomic_uint waiting;      /* requests that want it: what runs in the background steps back */
+    struct day_pause *pauses; /* guarded by work */
+    size_t n_pauses, cap_pauses;
+
+    pthread_t thread;
+    bool runs;
+    pthread_mutex_t lock;
+    pthread_cond_t wakes;
+    bool stopping; /* guarded by lock */
+
+    _Atomic uint64_t compactions, failures, took_ns, bytes_read, bytes_written;
+};
+
 struct db {
     struct db_options options;
     const struct clock *clock;
@@ -63,6 +84,8 @@ struct db {
     pthread_mutex_t flush_lock; /* one flush at a time */
     uint64_t frozen;       /* generation of the frozen runs, 0 without; guarded by flush_lock */
     int64_t last_flush_ns; /* guarded by flush_lock */
+
+    struct upkeep upkeep;
 
     pthread_t keeper; /* flushes and retires days in the background */
     bool keeper_runs;
@@ -96,3 +119,16 @@ MUST_USE enum errc db_keeper_start(struct db *db, struct err *err);
 void db_keeper_stop(struct db *db);
 /* Asks it to see at once whether a flush is due. */
 void db_keeper_wake(struct db *db);
+
+/* Rewrites one day that is due, gently; false when there is none. What the thread of upkeep does
+ * every few seconds. */
+bool db_upkeep_step(struct db *db);
+
+void db_upkeep_init(struct upkeep *u);
+void db_upkeep_destroy(struct upkeep *u);
+MUST_USE enum errc db_upkeep_start(struct db *db, struct err *err);
+void db_upkeep_stop(struct db *db);
+
+/* Takes upkeep.work for a request, which what runs in the background makes way for. */
+void db_upkeep_lock(struct db *db);
+void db_upkeep_unlock(struct db *db);

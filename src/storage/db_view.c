@@ -20,9 +20,9 @@
 #include "base/banned.h"
 
 struct view_day {
-    struct manifest_day file;
-    struct day_txn *txn; /* begun when first needed; NULL also when the day was dropped meanwhile */
-    bool opened;
+    struct day_file *file;
+    int64_t day;
+    struct day_txn *txn; /* begun when first needed */
 };
 
 struct db_view {
@@ -30,7 +30,8 @@ struct db_view {
     struct db_view *prev, *next; /* in db->views */
     int64_t min_t_ms, max_t_ms;
     uint64_t max_flush;
-    struct view_day *days; /* files, by day and then oldest first */
+    struct day_files files; /* by day and then oldest first */
+    struct view_day *days;  /* one for each */
     size_t n_days;
 };
 
@@ -55,16 +56,18 @@ bool db_view_older_than(const struct db_view *list, uint64_t flush)
 
 static enum errc list_days(struct db_view *v, struct err *err)
 {
-    struct manifest_day *files = NULL;
-    enum errc rc =
-        days_list(v->db->days, day_of(v->min_t_ms), day_of(v->max_t_ms), &files, &v->n_days, err);
+    enum errc rc = days_list(v->db->days, day_of(v->min_t_ms), day_of(v->max_t_ms), &v->files, err);
 
-    if (rc == OK && !(v->days = calloc(v->n_days + 1, sizeof *v->days)))
+    if (rc == OK && !(v->days = calloc(v->files.n + 1, sizeof *v->days)))
         rc = err_set(err, ERR_NOMEM, 0, "no memory for a view");
-    for (size_t i = 0; rc == OK && i < v->n_days; i++)
-        v->days[i].file = files[i];
-    free(files);
-    return rc;
+    if (rc != OK)
+        return rc;
+    v->n_days = v->files.n;
+    for (size_t i = 0; i < v->n_days; i++) {
+        v->days[i].file = v->files.items[i];
+        v->days[i].day = day_file_id(v->files.items[i]).day;
+    }
+    return OK;
 }
 
 enum errc db_view_open(struct db *db, int64_t min_t_ms, int64_t max_t_ms, struct db_view **out,
@@ -98,8 +101,9 @@ void db_view_close(struct db_view *v)
 {
     if (!v)
         return;
-    for (size_t i = 0; v->days && i < v->n_days; i++)
+    for (size_t i = 0; i < v->n_days; i++)
         day_txn_end(v->days[i].txn);
+    day_files_free(&v->files);
     pthread_mutex_lock(&v->db->lock);
     if (v->prev)
         v->prev->next = v->next;
@@ -120,22 +124,18 @@ static enum errc note(struct db *db, enum errc rc)
     return rc;
 }
 
-/* The transaction of a day; *txn is NULL when the day has been dropped. */
 static enum errc view_txn(struct db_view *v, struct view_day *d, struct day_txn **txn,
                           struct err *err)
 {
     struct day *day;
     enum errc rc = OK;
 
-    if (!d->opened) {
-        rc = days_get(v->db->days, d->file, &day, err);
+    if (!d->txn) {
+        rc = day_file_open(d->file, &day, err);
         if (rc == OK) {
             rc = day_txn_begin(day, v->max_flush, &d->txn, err);
             day_unref(day);
-        } else if (rc == ERR_NOT_FOUND) {
-            rc = OK;
         }
-        d->opened = rc == OK;
     }
     *txn = d->txn;
     return note(v->db, rc);
@@ -244,10 +244,10 @@ enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n,
     for (size_t i = 0; rc == OK && i < v->n_days; i++) {
         struct day_txn *txn;
 
-        if (v->days[i].file.day < day_of(min_t_ms) || v->days[i].file.day > day_of(max_t_ms))
+        if (v->days[i].day < day_of(min_t_ms) || v->days[i].day > day_of(max_t_ms))
             continue;
         rc = view_txn(v, &v->days[i], &txn, err);
-        if (rc == OK && txn)
+        if (rc == OK)
             rc = note(v->db, select_day(&j, txn, matchers, n, err));
     }
     if (rc == OK)
@@ -390,8 +390,8 @@ static enum errc collect_all(struct db_view *v, const struct str *name, struct t
         struct day_txn *txn;
 
         rc = view_txn(v, &v->days[i], &txn, err);
-        if (rc != OK || !txn)
-            continue;
+        if (rc != OK)
+            break;
         index = day_index(txn);
         rc = note(v->db, name ? index.each_value(index.ctx, *name, text_set_add, set, err)
                               : day_each_name(txn, text_set_add, set, err));
