@@ -189,9 +189,10 @@ enum errc db_open(const struct db_options *options, struct db **out, struct err 
     db_upkeep_init(&db->upkeep);
     db->last_flush_ns = clock_mono_ns(db->clock);
     db->head = head_new();
+    db->exemplars = exemplar_store_new();
     db->metadata = metadata_map_new(METADATA_MAX_BYTES);
     db->dir = options->dir ? strdup(options->dir) : NULL;
-    if (!db->head || !db->metadata || (options->dir && !db->dir))
+    if (!db->head || !db->exemplars || !db->metadata || (options->dir && !db->dir))
         rc = err_set(err, ERR_NOMEM, 0, "no memory for a store");
     if (rc == OK && db->dir)
         rc = open_dir(db, err);
@@ -223,6 +224,7 @@ void db_close(struct db *db)
     days_close(db->days);
     state_close(db->state);
     head_free(db->head);
+    exemplar_store_free(db->exemplars);
     metadata_map_free(db->metadata);
     if (db->lock_fd >= 0)
         close(db->lock_fd);
@@ -257,14 +259,21 @@ void db_stats(struct db *db, struct db_stats *out)
     struct head_stats head;
     struct days_stats days = { .min_t_ms = INT64_MAX, .max_t_ms = INT64_MIN };
     struct wal_stats log = { 0 };
+    struct exemplar_stats exemplars;
 
     head_stats(db->head, &head);
+    exemplar_store_stats(db->exemplars, &exemplars);
     if (db->days)
         days_stats(db->days, &days);
     if (db->wal)
         wal_stats(db->wal, &log);
     *out = (struct db_stats){
         .samples_appended = db->appended,
+        .exemplars_appended = db->exemplars_appended,
+        .exemplars_out_of_order = db->exemplars_out_of_order,
+        .exemplars = exemplars.exemplars,
+        .series_with_exemplars = exemplars.series,
+        .exemplars_newest_t_ms = exemplars.newest_t_ms,
         .head_series = head.series,
         .head_samples = head.samples,
         .head_bytes = head.bytes,

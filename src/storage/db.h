@@ -87,7 +87,8 @@ struct write_histogram {
     struct histogram h;
 };
 
-/* One observation that a series counted, with labels of its own, such as a trace id. */
+/* One observation that a series counted, with labels of its own, such as a trace id. Names and
+ * values of the labels have at most 128 code points together. */
 struct exemplar {
     struct labels labels;
     double v;
@@ -132,6 +133,10 @@ struct write_batch {
 struct write_result {
     uint64_t stored; /* floats and histograms stored, silent repeats of the same bits included */
     uint64_t stored_histograms; /* of these */
+    uint64_t stored_exemplars;  /* repeats included */
+    uint64_t
+        exemplars_refused; /* bad labels, or a time or series that samples cannot have either */
+    uint64_t exemplars_out_of_order;
     uint64_t
         rejected[DB_REJECT_COUNT]; /* samples (or series without samples) not stored, by reason */
     struct buf text; /* one line for each of the first rejections, naming the series; the caller
@@ -175,6 +180,25 @@ MUST_USE enum errc db_select(struct db_view *v, const struct matcher *matchers, 
  * times strictly increasing. ERR_CORRUPT when a checksum fails: nothing wrong is ever returned. */
 MUST_USE enum errc db_read(struct db_view *v, const struct series *s, int64_t min_t_ms,
                            int64_t max_t_ms, struct column *out, struct err *err);
+
+struct exemplar_series {
+    struct labels labels;
+    struct exemplar *exemplars; /* in order of time, none twice */
+    size_t n;
+};
+
+struct exemplar_list {
+    struct exemplar_series *items; /* in labels_cmp order */
+    size_t n;
+};
+
+/* The exemplars with min_t_ms <= t <= max_t_ms of all series that satisfy all matchers, whether they
+ * have samples or not; series without any are left out. Everything is in the arena or lives as long
+ * as the view. Of each flush a series keeps its newest 100 and all together the newest 100,000, and a
+ * day that was rewritten keeps 1,000 of a series. ERR_LIMIT when the arena is full, ERR_CORRUPT. */
+MUST_USE enum errc db_exemplars(struct db_view *v, const struct matcher *matchers, size_t n,
+                                int64_t min_t_ms, int64_t max_t_ms, struct arena *a,
+                                struct exemplar_list *out, struct err *err);
 
 struct str_list {
     struct str *items; /* sorted bytewise, each once */
@@ -225,6 +249,9 @@ MUST_USE enum errc db_compact(struct db *db, struct err *err);
 /* Counters and gauges for /metrics and /-/healthy. */
 struct db_stats {
     uint64_t samples_appended, samples_rejected[DB_REJECT_COUNT];
+    uint64_t exemplars_appended, exemplars_out_of_order;
+    uint64_t exemplars, series_with_exemplars; /* not yet in day files */
+    int64_t exemplars_newest_t_ms;             /* of these; INT64_MIN without */
     uint64_t head_series, head_samples, head_bytes;
     int64_t min_t_ms, max_t_ms; /* of all samples; min > max when there are none */
     uint64_t log_bytes, log_syncs, log_records_skipped;

@@ -22,6 +22,7 @@
 
 #include "storage/days.h"
 #include "storage/db.h"
+#include "storage/exemplar_store.h"
 #include "storage/head.h"
 #include "storage/metadata.h"
 #include "storage/state.h"
@@ -67,6 +68,7 @@ struct db {
     char *dir;   /* NULL: memory only, as are wal, days and state */
     int lock_fd; /* of dir/LOCK, -1 without */
     struct head *head;
+    struct exemplar_store *exemplars;
     struct metadata_map *metadata;
     struct wal *wal;
     struct days *days;
@@ -95,6 +97,7 @@ struct db {
 
     _Atomic int64_t newest_t_ms; /* newest sample ever seen; INT64_MIN without one */
     _Atomic uint64_t appended, rejected[DB_REJECT_COUNT], flushes, flush_failures, corruptions;
+    _Atomic uint64_t exemplars_appended, exemplars_out_of_order;
 };
 
 /* The oldest time that is kept: retention counts from the earlier of clock and newest sample, so
@@ -109,6 +112,14 @@ void db_cut(void *ctx, uint64_t new_generation);
 
 /* wal_options.replay. */
 MUST_USE enum errc db_replay(void *ctx, uint64_t generation, struct bytes record, struct err *err);
+
+/* The labels of an exemplar as they are stored, in the arena: sorted, without empty ones. False when
+ * they are too long, not UTF-8, have no name or one name twice, or the arena is full. */
+bool db_exemplar_labels(const struct exemplar *e, struct arena *a, struct labels *out);
+
+/* Adds an exemplar that the log has. */
+enum exemplar_result db_add_exemplar(struct db *db, uint32_t ref, int64_t t_ms, double v,
+                                     struct bytes encoded_labels);
 
 /* What the keeper does every few seconds: flushes when it is time, retires days. False when a flush
  * failed: it is tried again after a pause. */

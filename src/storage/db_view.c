@@ -35,23 +35,22 @@ struct db_view {
     size_t n_days;
 };
 
-/* One place where a series has samples. */
-struct place {
-    struct place *next;
-    struct day_txn *txn; /* NULL: the head */
-    uint32_t id;
-};
-
-struct places {
-    struct place *first, **end;
-};
-
 bool db_view_older_than(const struct db_view *list, uint64_t flush)
 {
     for (; list; list = list->next)
         if (list->max_flush < flush)
             return true;
     return false;
+}
+
+uint64_t db_view_max_flush(const struct db_view *v)
+{
+    return v->max_flush;
+}
+
+struct db *db_view_db(const struct db_view *v)
+{
+    return v->db;
 }
 
 static enum errc list_days(struct db_view *v, struct err *err)
@@ -149,6 +148,7 @@ struct join {
     struct series *items;
     size_t n, cap;
     struct table by_labels;
+    bool idle_too; /* series of the head without samples in the time range */
 };
 
 static bool series_is(const void *ctx, uint32_t id, const void *key)
@@ -217,7 +217,7 @@ static enum errc select_head(struct db_view *v, struct join *j, const struct mat
     for (size_t i = 0; rc == OK && i < refs.n; i++) {
         struct labels ls;
 
-        if (!head_has_samples(h, refs.ids[i], min_t_ms, max_t_ms, v->max_flush))
+        if (!j->idle_too && !head_has_samples(h, refs.ids[i], min_t_ms, max_t_ms, v->max_flush))
             continue;
         rc = head_labels(h, refs.ids[i], j->arena, &ls, err);
         if (rc == OK)
@@ -232,10 +232,11 @@ static int by_labels(const void *a, const void *b)
     return labels_cmp(((const struct series *)a)->labels, ((const struct series *)b)->labels);
 }
 
-enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n, int64_t min_t_ms,
-                    int64_t max_t_ms, struct arena *a, struct series_list *out, struct err *err)
+static enum errc select_series(struct db_view *v, const struct matcher *matchers, size_t n,
+                               int64_t min_t_ms, int64_t max_t_ms, struct join j,
+                               struct series_list *out, struct err *err)
 {
-    struct join j = { .arena = a };
+    struct arena *a = j.arena;
     enum errc rc = OK;
 
     *out = (struct series_list){ 0 };
@@ -265,6 +266,20 @@ enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n,
     table_free(&j.by_labels);
     free(j.items);
     return rc;
+}
+
+enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n, int64_t min_t_ms,
+                    int64_t max_t_ms, struct arena *a, struct series_list *out, struct err *err)
+{
+    return select_series(v, matchers, n, min_t_ms, max_t_ms, (struct join){ .arena = a }, out, err);
+}
+
+enum errc db_select_all(struct db_view *v, const struct matcher *matchers, size_t n,
+                        int64_t min_t_ms, int64_t max_t_ms, struct arena *a,
+                        struct series_list *out, struct err *err)
+{
+    return select_series(v, matchers, n, min_t_ms, max_t_ms,
+                         (struct join){ .arena = a, .idle_too = true }, out, err);
 }
 
 enum errc db_read(struct db_view *v, const struct series *s, int64_t min_t_ms, int64_t max_t_ms,

@@ -80,24 +80,34 @@ static MDB_val to_val(struct bytes b)
     return (MDB_val){ b.len, (void *)(uintptr_t)b.ptr };
 }
 
+/* Opens the tables in one transaction, creating those from first_made on that are missing. *missing
+ * is the number of the table that was not there. */
+static int try_tables(struct kv *kv, const struct kv_options *o, size_t first_made, size_t *missing)
+{
+    bool makes = first_made < o->n_tables;
+    MDB_txn *txn = NULL;
+    int mdb = mdb_txn_begin(kv->env, NULL, makes ? 0 : MDB_RDONLY, &txn);
+
+    for (size_t i = 0; i < o->n_tables && mdb == 0; i++) {
+        mdb = mdb_dbi_open(txn, o->tables[i], i >= first_made ? MDB_CREATE : 0, &kv->tables[i]);
+        *missing = i;
+    }
+    if (mdb == 0)
+        return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return mdb;
+}
+
 static enum errc open_tables(struct kv *kv, const struct kv_options *o, struct err *err)
 {
-    MDB_txn *txn = NULL;
-    int mdb = mdb_txn_begin(kv->env, NULL, o->create ? 0 : MDB_RDONLY, &txn);
+    size_t missing = 0, first_added = o->n_tables - o->n_added;
+    int mdb = try_tables(kv, o, o->create ? 0 : o->n_tables, &missing);
 
-    if (mdb)
-        return fail(err, kv->path, "open", mdb);
-    for (size_t i = 0; i < o->n_tables; i++) {
-        mdb = mdb_dbi_open(txn, o->tables[i], o->create ? MDB_CREATE : 0, &kv->tables[i]);
-        if (mdb) {
-            mdb_txn_abort(txn);
-            if (mdb == MDB_NOTFOUND)
-                return err_set(err, ERR_CORRUPT, 0, "open %s: it has no table \"%s\"", kv->path,
-                               o->tables[i]);
-            return fail(err, kv->path, "open", mdb);
-        }
-    }
-    mdb = mdb_txn_commit(txn);
+    if (mdb == MDB_NOTFOUND && missing >= first_added)
+        mdb = try_tables(kv, o, first_added, &missing);
+    if (mdb == MDB_NOTFOUND)
+        return err_set(err, ERR_CORRUPT, 0, "open %s: it has no table \"%s\"", kv->path,
+                       o->tables[missing]);
     return mdb ? fail(err, kv->path, "open", mdb) : OK;
 }
 
