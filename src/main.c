@@ -79,7 +79,7 @@ static enum errc start_alerting(struct program *p, struct err *err)
     if (rc)
         return rc;
     atomic_store(&p->alerting, alerting);
-    api_set_rules(p->api, alerting_rules(alerting), alerting_notifier(alerting));
+    api_set_alerting(p->api, alerting);
     return OK;
 }
 
@@ -95,6 +95,13 @@ static enum errc reload(void *ctx, struct err *err)
     if (rc)
         log_error("reload failed; everything goes on as before", "err=\"%s\"", err_text(err));
     return rc;
+}
+
+/* The same as SIGTERM from outside. */
+static void quit(void *ctx)
+{
+    (void)ctx;
+    kill(getpid(), SIGTERM);
 }
 
 /* Stop signals are taken by wait_for_stop() alone; every thread inherits that they are blocked. */
@@ -167,6 +174,7 @@ static int run(const struct options *o, struct api_options *ao, struct err *err)
     sigset_t signals;
 
     ao->reload = reload;
+    ao->quit = quit;
     ao->reload_ctx = &p;
     p.api = api_new(ao);
     if (!p.api) {

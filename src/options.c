@@ -82,7 +82,8 @@ static const struct flag {
     { "web.external-url", URL, NULL, offsetof(struct options, external_url),
       "Where people reach this server, for links in alerts. Default: where it listens." },
     { "web.enable-lifecycle", SWITCH, "false", offsetof(struct options, enable_lifecycle),
-      "Allow POST /-/reload, which reads rules and configuration again, as SIGHUP does." },
+      "Allow POST /-/reload, which reads rules and configuration again, as SIGHUP does, and "
+      "POST /-/quit." },
     { "log.level", LEVEL, "info", offsetof(struct options, log_level),
       "The least important messages to log." },
 };
