@@ -52,6 +52,7 @@ static enum errc open_store(const struct options *o, struct db **db, struct err 
 
     d.dir = o->data_dir;
     d.retention_ms = o->retention_ms;
+    d.retention_bytes = (uint64_t)o->retention_bytes;
     d.flush_interval_ms = o->flush_interval_ms;
     d.head_bytes = (size_t)o->head_bytes;
     d.map_bytes = (size_t)o->map_bytes;
@@ -210,6 +211,7 @@ static int serve(const struct options *o, struct err *err)
     ao.lookback_ms = o->lookback_ms;
     ao.retention_ms = o->retention_ms;
     ao.enable_lifecycle = o->enable_lifecycle;
+    ao.enable_admin = o->enable_admin;
     ao.flags = flags;
     ao.n_flags = o->n_flags;
     return run(o, &ao, err);

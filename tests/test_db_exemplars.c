@@ -90,7 +90,7 @@ static void exemplars_are_found_in_memory_on_disk_and_after_a_crash(void **state
         db = open_db(&o);
         assert_string_equal(read_exemplars(db, "a|b", INT64_MIN, INT64_MAX),
                             "a: 1000=1 x 2000=2 y 86400001=3 z 86400002=4 w; b: 1500=0.5 ");
-        assert_int_equal(db_compact(db, NULL), OK);
+        assert_int_equal(db_compact(db, NULL, NULL), OK);
     }
     assert_string_equal(read_exemplars(db, "a|b", INT64_MIN, INT64_MAX),
                         "a: 1000=1 x 2000=2 y 86400001=3 z 86400002=4 w; b: 1500=0.5 ");

@@ -9,7 +9,12 @@
 
 #include "base/banned.h"
 
-enum { READ = HTTP_GET | HTTP_POST, JSON = API_JSON, JSON_DB = API_JSON | API_NEEDS_DB };
+enum {
+    READ = HTTP_GET | HTTP_POST,
+    ADMIN = HTTP_POST | HTTP_PUT,
+    JSON = API_JSON,
+    JSON_DB = API_JSON | API_NEEDS_DB
+};
 
 /* Prometheus answers POST on some of these only; Grafana asks with POST first and takes a 404 or
  * 500 as final, so that every read endpoint answers it. */
@@ -37,6 +42,7 @@ const struct route api_routes[] = {
     { "/api/v1/status/buildinfo", READ, HTTP_CHEAP, API_MAX_FORM, api_buildinfo, JSON },
     { "/api/v1/status/runtimeinfo", READ, HTTP_CHEAP, API_MAX_FORM, api_runtimeinfo, JSON_DB },
     { "/api/v1/status/flags", READ, HTTP_CHEAP, API_MAX_FORM, api_flags, JSON },
+    { "/api/v1/admin/tsdb/flush", ADMIN, HTTP_ADMIN, API_MAX_FORM, api_admin_flush, JSON_DB },
     { "/-/healthy", HTTP_GET, HTTP_CHEAP, 0, api_healthy, 0 },
     { "/-/ready", HTTP_GET, HTTP_CHEAP, 0, api_ready, 0 },
     { "/-/reload", HTTP_POST | HTTP_PUT, HTTP_CHEAP, API_MAX_FORM, api_reload, 0 },

@@ -36,6 +36,7 @@ struct api_options {
     const struct api_flag *flags; /* borrowed; shown only */
     size_t n_flags;
     bool enable_lifecycle; /* POST /-/reload and /-/quit are allowed */
+    bool enable_admin;     /* POST /api/v1/admin/... is allowed */
     /* What it does: any thread; the text of err is the answer when it fails. NULL: nothing. */
     enum errc (*reload)(void *ctx, struct err *err);
     /* What POST /-/quit does: begins to stop the program, and returns. NULL: nothing. */

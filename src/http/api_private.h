@@ -126,6 +126,8 @@ http_handler api_reload, api_quit;                     /* api_lifecycle.c */
 http_handler api_federate;                             /* api_federate.c */
 http_handler api_graph;                                /* api_graph.c */
 http_handler api_write;                                /* api_write.c */
+http_handler api_admin_flush, api_admin_delete, api_admin_clean,
+    api_admin_snapshot; /* api_admin.c */
 
 /* Metrics of rules and notifications (api_metrics_rules.c). */
 void api_metrics_rules(struct buf *b, const struct api *api);

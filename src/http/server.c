@@ -535,7 +535,9 @@ static enum MHD_Result end(struct exchange *x)
     x->request.body = buf_as_bytes(&x->body);
     x->request.complete_ns = clock_mono_ns(&clock_system);
     class = x->route->class;
-    if (class == HTTP_QUERY) /* before it counts as running, so that a stop cancels it for sure */
+    if (class == HTTP_QUERY
+        || class
+               == HTTP_ADMIN) /* before it counts as running, so that a stop cancels it for sure */
         watch_client(s->watch, x->item, &x->left);
     atomic_fetch_add(&s->n_running, 1);
     if (atomic_load(&s->refusing)) {
@@ -607,8 +609,12 @@ struct http_server_options http_server_options_default(void)
         .n_io_threads = 2,
         .n_workers = { [HTTP_CHEAP] = 2,
                        [HTTP_QUERY] = cpus > 0 ? 2 * (size_t)cpus : 4,
-                       [HTTP_WRITE] = 16 },
-        .max_queued = { [HTTP_CHEAP] = 256, [HTTP_QUERY] = 128, [HTTP_WRITE] = 256 },
+                       [HTTP_WRITE] = 16,
+                       [HTTP_ADMIN] = 1 },
+        .max_queued = { [HTTP_CHEAP] = 256,
+                        [HTTP_QUERY] = 128,
+                        [HTTP_WRITE] = 256,
+                        [HTTP_ADMIN] = 8 },
         .max_connections = 512,
         .max_header_bytes = 64 << 10,
         .max_bodies_bytes = 256 << 20,
@@ -670,6 +676,7 @@ enum errc http_server_start(const struct http_server_options *options, struct ht
         [HTTP_CHEAP] = "http cheap",
         [HTTP_QUERY] = "http query",
         [HTTP_WRITE] = "http write",
+        [HTTP_ADMIN] = "http admin",
     };
     struct http_server *s = calloc(1, sizeof *s);
     pthread_condattr_t monotonic;

@@ -29,10 +29,13 @@ struct db_options db_options_default(void)
 int64_t db_horizon(const struct db *db)
 {
     int64_t now = clock_wall_ms(db->clock), newest = atomic_load(&db->newest_t_ms), horizon;
+    int64_t oldest = atomic_load(&db->oldest_t_ms);
 
     if (newest != INT64_MIN && newest < now)
         now = newest;
-    return __builtin_sub_overflow(now, db->options.retention_ms, &horizon) ? INT64_MIN : horizon;
+    if (__builtin_sub_overflow(now, db->options.retention_ms, &horizon))
+        horizon = INT64_MIN;
+    return horizon > oldest ? horizon : oldest;
 }
 
 /* ---- opening ---- */
@@ -180,7 +183,7 @@ enum errc db_open(const struct db_options *options, struct db **out, struct err 
         return err_set(err, ERR_NOMEM, 0, "no memory for a store");
     db->options = *options;
     db->clock = options->clock ? options->clock : &clock_system;
-    db->newest_t_ms = INT64_MIN;
+    db->newest_t_ms = db->oldest_t_ms = INT64_MIN;
     db->lock_fd = -1;
     pthread_mutex_init(&db->append_lock, NULL);
     pthread_mutex_init(&db->lock, NULL);
@@ -288,6 +291,9 @@ void db_stats(struct db *db, struct db_stats *out)
         .disk_bytes = days.bytes + log.segment_bytes,
         .corruptions = db->corruptions,
         .write_failed = log.failed,
+        .retired = db->retired,
+        .size_retentions = db->size_retentions,
+        .retention_bytes = db->options.retention_bytes,
         .compactions = db->upkeep.compactions,
         .compaction_failures = db->upkeep.failures,
         .compaction_seconds = (double)db->upkeep.took_ns / 1e9,

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -29,11 +30,12 @@ struct db_view;
 struct wal_io;
 
 struct db_options {
-    const char *dir;      /* NULL: memory only */
-    int64_t retention_ms; /* 15 days by default */
-    size_t map_bytes;     /* of each LMDB file; 16 GiB by default, 256 MiB in tests */
-    size_t head_bytes;    /* flush when the head's samples take more; 512 MiB by default */
-    size_t index_bytes;   /* refuse new series when the labels of those known take more; 4 GiB */
+    const char *dir;          /* NULL: memory only */
+    int64_t retention_ms;     /* 15 days by default */
+    uint64_t retention_bytes; /* of day files and log; 0 (default): any */
+    size_t map_bytes;         /* of each LMDB file; 16 GiB by default, 256 MiB in tests */
+    size_t head_bytes;        /* flush when the head's samples take more; 512 MiB by default */
+    size_t index_bytes; /* refuse new series when the labels of those known take more; 4 GiB */
     int64_t flush_interval_ms; /* and at least this often; 2 h by default */
     struct label_limits label_limits;
     const struct clock *clock;   /* NULL: clock_system */
@@ -242,9 +244,9 @@ MUST_USE enum errc db_flush(struct db *db, struct err *err);
 
 /* Rewrites every day, today's included, that is not one file written in one go: late samples are
  * folded in, deleted ones left out. Closed days are rewritten so in the background anyway. It may
- * take minutes; db_close() must wait for it. ERR_CANCELED when the store is being closed, and as
+ * take minutes; it ends with ERR_CANCELED soon after *cancel (NULL: never) has become true. Errors as
  * db_flush(); ERR_CORRUPT when something of a day cannot be read: that day stays as it is. */
-MUST_USE enum errc db_compact(struct db *db, struct err *err);
+MUST_USE enum errc db_compact(struct db *db, const atomic_bool *cancel, struct err *err);
 
 /* Counters and gauges for /metrics and /-/healthy. */
 struct db_stats {
@@ -261,6 +263,9 @@ struct db_stats {
     uint64_t compactions, compaction_failures; /* of single days */
     uint64_t compaction_bytes_read, compaction_bytes_written;
     double compaction_seconds;
+    uint64_t retired;         /* day files dropped ... */
+    uint64_t size_retentions; /* ... and how often some of them for want of room */
+    uint64_t retention_bytes;
     bool write_failed; /* the log could not be synced: writes are refused until a restart */
 };
 void db_stats(struct db *db, struct db_stats *out);

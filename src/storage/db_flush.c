@@ -329,7 +329,6 @@ bool db_keep(struct db *db)
 {
     struct arena *a = arena_new(0);
     struct err err = err_in(a);
-    size_t dropped = 0;
     bool ok = true;
 
     if (flush_is_due(db) && db_flush(db, &err) != OK) {
@@ -337,10 +336,7 @@ bool db_keep(struct db *db)
                   err_text(&err));
         ok = false;
     }
-    if (days_drop_before(db->days, day_of(db_horizon(db)), &dropped, &err) != OK)
-        log_error("retention failed", "reason=\"%s\"", err_text(&err));
-    if (dropped)
-        log_info("days left the retention", "dropped=%zu", dropped);
+    db_retire(db);
     arena_free(a);
     return ok;
 }

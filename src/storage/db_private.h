@@ -95,9 +95,11 @@ struct db {
     pthread_cond_t keeper_wakes;
     bool stopping, flush_wanted; /* guarded by keeper_lock */
 
+    _Atomic int64_t oldest_t_ms; /* days before it have been dropped for want of room */
     _Atomic int64_t newest_t_ms; /* newest sample ever seen; INT64_MIN without one */
     _Atomic uint64_t appended, rejected[DB_REJECT_COUNT], flushes, flush_failures, corruptions;
     _Atomic uint64_t exemplars_appended, exemplars_out_of_order;
+    _Atomic uint64_t retired, size_retentions;
 };
 
 /* The oldest time that is kept: retention counts from the earlier of clock and newest sample, so
@@ -124,6 +126,9 @@ enum exemplar_result db_add_exemplar(struct db *db, uint32_t ref, int64_t t_ms, 
 /* What the keeper does every few seconds: flushes when it is time, retires days. False when a flush
  * failed: it is tried again after a pause. */
 bool db_keep(struct db *db);
+
+/* Drops the days that are beyond the retention, by time and by size (db_retention.c). */
+void db_retire(struct db *db);
 
 /* Starts and stops the keeper, the thread that does so. */
 MUST_USE enum errc db_keeper_start(struct db *db, struct err *err);

@@ -8,6 +8,7 @@
 #include "storage/kv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <lmdb.h>
 #include <stdio.h>
@@ -172,11 +173,33 @@ static enum errc check_size(struct kv *kv, struct err *err)
                    kv->path, (unsigned long long)have, (unsigned long long)need);
 }
 
+/* LMDB makes its lock file sparse and writes to it through a map: on a full disk that is SIGBUS. So
+ * its blocks are reserved first; LMDB uses a file that is large enough as it is. */
+static enum errc reserve_lock_file(const char *path, struct err *err)
+{
+    enum { BYTES = (KV_MAX_READERS + 2) * 64 };
+    char lock[PATH_MAX];
+    int fd, failed;
+
+    if (snprintf(lock, sizeof lock, "%s-lock", path) >= (int)sizeof lock)
+        return err_set(err, ERR_BAD_CONFIG, 0, "path too long: %s", path);
+    fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return fail(err, lock, "create", errno);
+    failed = fallocate(fd, 0, 0, BYTES) != 0 ? errno : 0;
+    close(fd);
+    return failed && failed != EOPNOTSUPP && failed != ENOSYS ? fail(err, lock, "reserve", failed)
+                                                              : OK;
+}
+
 static enum errc open_existing(const struct kv_options *o, struct kv **out, struct err *err)
 {
     struct kv *kv = calloc(1, sizeof *kv);
-    enum errc rc = ERR_NOMEM;
+    enum errc rc = reserve_lock_file(o->path, err);
     int mdb = ENOMEM;
+
+    if (rc != OK)
+        goto done;
 
     if (!kv || !(kv->path = strdup(o->path))
         || !(kv->tables = calloc(o->n_tables, sizeof *kv->tables))
