@@ -3,6 +3,7 @@
  */
 #include "query/annotations.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 #include "base/arena.h"
@@ -19,6 +20,7 @@ struct annotation {
     enum annotation_kind kind;
     struct str text;
     uint32_t pos;
+    uint64_t occurrences; /* 0: not counted */
 };
 
 struct annotations {
@@ -40,19 +42,23 @@ struct annotations *annotations_new(struct arena *a)
     return an;
 }
 
-static void add(struct annotations *an, enum annotation_kind kind, uint32_t pos, struct str text)
+static void add(struct annotations *an, enum annotation_kind kind, uint32_t pos, struct str text,
+                bool count)
 {
     struct annotation **chain = &an->chains[hash64(text.ptr, text.len) % N_CHAINS];
     struct annotation *item;
 
     for (item = *chain; item; item = item->next_in_chain)
-        if (item->kind == kind && str_equal(item->text, text))
+        if (item->kind == kind && str_equal(item->text, text)) {
+            item->occurrences += count;
             return;
+        }
     item = ARENA_NEW(an->arena, struct annotation, 1);
     if (!item || !(item->text = str_copy(an->arena, text)).ptr)
         return;
     item->kind = kind;
     item->pos = pos;
+    item->occurrences = count;
     item->next_in_chain = *chain;
     *chain = item;
     *an->end = item;
@@ -60,31 +66,53 @@ static void add(struct annotations *an, enum annotation_kind kind, uint32_t pos,
     an->count[kind]++;
 }
 
-void annotate(struct query *q, enum annotation_kind kind, uint32_t pos, const char *fmt, ...)
+static void annotate_va(struct query *q, enum annotation_kind kind, uint32_t pos, bool count,
+                        const char *fmt, va_list ap) PRINTF_LIKE(5, 0);
+
+static void annotate_va(struct query *q, enum annotation_kind kind, uint32_t pos, bool count,
+                        const char *fmt, va_list ap)
 {
     char text[SHORT_TEXT]; /* most calls repeat a text: nothing is allocated for those */
     const char *p = text;
-    va_list ap;
+    va_list again;
     int n;
 
-    va_start(ap, fmt);
+    va_copy(again, ap);
     n = vsnprintf(text, sizeof text, fmt, ap);
-    va_end(ap);
-    if (n >= (int)sizeof text) {
-        va_start(ap, fmt);
-        p = arena_vprintf(q->arena, fmt, ap);
-        va_end(ap);
-    }
+    if (n >= (int)sizeof text)
+        p = arena_vprintf(q->arena, fmt, again);
+    va_end(again);
     if (n < 0 || !p)
         return;
     q->annotations->query_text = q->text;
-    add(q->annotations, kind, pos, (struct str){ p, (size_t)n });
+    add(q->annotations, kind, pos, (struct str){ p, (size_t)n }, count);
+}
+
+void annotate(struct query *q, enum annotation_kind kind, uint32_t pos, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    annotate_va(q, kind, pos, false, fmt, ap);
+    va_end(ap);
+}
+
+void annotate_occurrence(struct query *q, enum annotation_kind kind, uint32_t pos, const char *fmt,
+                         ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    annotate_va(q, kind, pos, true, fmt, ap);
+    va_end(ap);
 }
 
 static void print(struct buf *b, const struct annotations *an, const struct annotation *item)
 {
     buf_text(b, item->kind == ANNOTATION_WARNING ? "PromQL warning: " : "PromQL info: ");
     buf_str(b, item->text);
+    if (item->occurrences > 1)
+        buf_printf(b, " (%" PRIu64 " occurrences)", item->occurrences);
     buf_text(b, " (");
     position_print(b, an->query_text, item->pos);
     buf_text(b, ")");

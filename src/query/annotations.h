@@ -24,6 +24,10 @@ struct annotations *annotations_new(struct arena *a); /* NULL when the arena is 
 void annotate(struct query *q, enum annotation_kind kind, uint32_t pos, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 
+/* The same, and the text tells how often when that is more than once. */
+void annotate_occurrence(struct query *q, enum annotation_kind kind, uint32_t pos, const char *fmt,
+                         ...) PRINTF_LIKE(4, 5);
+
 /* The texts of one kind: at most 10, then one that counts the rest. In the arena. */
 MUST_USE enum errc annotations_texts(const struct annotations *an, enum annotation_kind kind,
                                      struct arena *a, struct str **out, size_t *n);

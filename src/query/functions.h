@@ -11,6 +11,7 @@
 #include "query/ast.h"
 #include "query/value.h"
 
+struct node;
 struct query;
 
 /* A window of samples of one series, staleness markers removed: what a range function sees at one
@@ -33,6 +34,30 @@ struct window {
                               * start, when smoothed also after the end */
 };
 
+/* Where a range function is called, and for which series. */
+struct over_site {
+    struct query *q;
+    const struct node *call;
+    struct labels labels; /* of the input, name included */
+};
+
+/* What a range function gives at one step: absent(), a float, or a histogram in the scratch arena or
+ * of the window, v then being any number. */
+struct outcome {
+    double v;
+    const struct histogram *h;
+};
+
+/* *out is absent() before. */
+typedef enum errc over_histograms(const struct over_site *site, const struct window *w,
+                                  struct outcome *out, struct err *err);
+
+/* What .over makes of histograms in a window when there is no .histograms. */
+enum over_kind {
+    OVER_FLOATS, /* it sees the floats alone, with an info; nothing comes of histograms alone */
+    OVER_SAMPLES /* it looks at times only, so histograms are samples like others */
+};
+
 enum { FUNC_MAX_ARGS = 8 };
 
 struct func {
@@ -45,6 +70,8 @@ struct func {
     bool keeps_name;
     bool wants_counter; /* gets window.before_resets; an info when the metric's name does not look
                          * like a counter's */
+    bool wants_starts;  /* gets window.since_ms when there are any */
+    enum over_kind over_kind;
     /* At most one of these; a function with none is part of the language but not built yet:
      * ERR_UNSUPPORTED. */
     double (*each)(double v); /* instant vector, sample by sample */
@@ -52,6 +79,8 @@ struct func {
         const struct window *w); /* range vector: the result at one step, stale_nan() for none */
     enum errc (*eval)(struct query *q, const struct node *call, sink *to, void *ctx,
                       struct err *err);
+    /* With .over, may be NULL: called in its place for windows with histograms. */
+    over_histograms *histograms;
     /* With .over, may be NULL: called before it with the scalar arguments of each step at which
      * some series has a window; refuses them or annotates. */
     enum errc (*check)(struct query *q, const struct node *call, const double *args,

@@ -42,7 +42,10 @@ bool natural_before(struct str a, struct str b);
 
 /* functions_histogram.c */
 func_eval call_histogram_quantile, call_histogram_quantiles, call_histogram_fraction;
-func_eval call_of_native_histograms; /* functions that give nothing for floats */
+
+/* functions_native.c */
+func_eval call_histogram_count, call_histogram_sum, call_histogram_avg, call_histogram_stddev,
+    call_histogram_stdvar;
 
 /* range.c, eval.c */
 func_eval call_absent_over_time, call_timestamp, call_start_timestamp;

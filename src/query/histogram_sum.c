@@ -398,6 +398,15 @@ static void merge_hint(struct histogram_sum *s, enum histogram_hint hint)
         s->hint = s->hint == HINT_GAUGE || hint == HINT_GAUGE ? HINT_GAUGE : HINT_UNKNOWN;
 }
 
+void histogram_sum_coarsen(struct histogram_sum *s, int32_t schema)
+{
+    if (is_custom(s) || schema >= s->schema || schema == HISTOGRAM_CUSTOM_SCHEMA)
+        return;
+    list_map(&s->positive, (struct bucket_map){ .shift = s->schema - schema });
+    list_map(&s->negative, (struct bucket_map){ .shift = s->schema - schema });
+    s->schema = schema;
+}
+
 /* Gives the sum a layout that h fits into. */
 static bool fit(struct histogram_sum *s, const struct histogram *h, double *zeros)
 {
@@ -406,11 +415,7 @@ static bool fit(struct histogram_sum *s, const struct histogram *h, double *zero
         return same_bounds(s, h) || intersect_bounds(s, h);
     if (!reconcile_zero_buckets(s, h, zeros))
         return false;
-    if (h->schema < s->schema) {
-        list_map(&s->positive, (struct bucket_map){ .shift = s->schema - h->schema });
-        list_map(&s->negative, (struct bucket_map){ .shift = s->schema - h->schema });
-        s->schema = h->schema;
-    }
+    histogram_sum_coarsen(s, h->schema);
     return true;
 }
 

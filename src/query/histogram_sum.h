@@ -49,6 +49,9 @@ struct histogram_sum {
  * HISTOGRAMS_INCOMPATIBLE nothing is added any more. */
 MUST_USE bool histogram_sum_add(struct histogram_sum *s, const struct histogram *h, double factor);
 
+/* Makes the buckets at least as wide as those of a schema; nothing with custom bounds. */
+void histogram_sum_coarsen(struct histogram_sum *s, int32_t schema);
+
 /* The sum as a histogram, in arena a: empty buckets that its histograms list are listed, unless
  * compact. NULL when the arena is full. */
 struct histogram *histogram_sum_result(const struct histogram_sum *s, struct arena *a,

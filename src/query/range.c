@@ -3,6 +3,7 @@
 #include "query/eval_private.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/vec.h"
@@ -21,9 +22,15 @@ struct over {
     const struct node *call, *range;
     double *args[FUNC_MAX_ARGS]; /* the scalar arguments, a column each */
     size_t n_args;
-    uint64_t *checked; /* steps at which .check was called; NULL without one */
-    double *v;         /* the values of one series */
-    double *scratch;   /* of window.scratch and kernel_job.scratch */
+    uint64_t *checked;          /* steps at which .check was called; NULL without one */
+    double *v;                  /* the values of one series */
+    const struct histogram **h; /* likewise, made when needed */
+    struct float_window {       /* room for the floats of a window */
+        int64_t *t_ms;
+        double *v;
+        size_t t_cap, v_cap;
+    } floats;
+    double *scratch; /* of window.scratch and kernel_job.scratch */
     size_t scratch_cap;
     struct resets resets;
     range_kernel *kernel; /* NULL: window by window */
@@ -98,6 +105,25 @@ static void annotate_non_counter(struct over *o, struct labels ls)
     buf_free(&quoted);
 }
 
+/* The resets among samples some of which tell when their counters began. */
+static enum errc find_resets_by_starts(struct resets *r, const struct range_series *s,
+                                       struct err *err)
+{
+    const struct window all = { .t_ms = s->t_ms, .v = s->v, .since_ms = s->since_ms, .n = s->n };
+
+    r->n = 0;
+    for (size_t i = 1; i < s->n; i++) {
+        if (!(s->v[i] < s->v[i - 1]) && !window_start_reset(&all, i))
+            continue;
+        if (!vec_reserve(&r->at, &r->at_cap, r->n + 1, sizeof *r->at)
+            || !vec_reserve(&r->before, &r->before_cap, r->n + 1, sizeof *r->before))
+            return err_set(err, ERR_NOMEM, 0, "out of memory");
+        r->at[r->n] = i;
+        r->before[r->n++] = s->v[i - 1];
+    }
+    return OK;
+}
+
 static enum errc find_resets(struct resets *r, const struct range_series *s, struct err *err)
 {
     const struct loops *l = loops();
@@ -135,6 +161,7 @@ struct over_run {
     struct over *o;
     const struct range_series *s;
     const struct windows *windows;
+    bool starts; /* the function looks at start times, and there are some */
     struct window w;
     double args[FUNC_MAX_ARGS]; /* of w */
 };
@@ -148,6 +175,8 @@ static void set_window(struct over_run *r, size_t step)
 
     r->w.t_ms = r->s->t_ms + lo;
     r->w.v = r->s->v + lo;
+    r->w.h = r->s->h ? r->s->h + lo : NULL;
+    r->w.since_ms = r->starts ? r->s->since_ms + lo : NULL;
     r->w.n = hi - lo;
     r->w.start_ms = time_sub(end_ms, range_length_ms(o->range));
     r->w.end_ms = end_ms;
@@ -170,6 +199,93 @@ static double over_one(void *ctx, size_t step)
     return r->o->call->call.func->over(&r->w);
 }
 
+/* Warns when a sample of the window (irate: the last) claims to have begun before the one before it
+ * was taken, though that one had begun at another time. */
+static void annotate_overlap(const struct over_run *r)
+{
+    const struct window *w = &r->w;
+    size_t i = str_is(r->o->call->call.name, "irate") && w->n > 1 ? w->n - 1 : 1;
+    struct buf name = { 0 };
+
+    while (i < w->n
+           && (w->since_ms[i] == 0 || w->since_ms[i] >= w->t_ms[i - 1]
+               || w->since_ms[i] == w->since_ms[i - 1]))
+        i++;
+    if (i >= w->n)
+        return;
+    print_quoted(&name, labels_get(r->s->labels, METRIC_NAME));
+    annotate_occurrence(r->o->q, ANNOTATION_WARNING, r->o->call->call.args[0]->pos,
+                        "sample has start time that overlaps with previous sample timestamp for "
+                        "metric %.*s",
+                        STR_ARG(buf_as_str(&name)));
+    buf_free(&name);
+}
+
+static bool has_histograms(const struct window *w)
+{
+    for (size_t i = 0; w->h && i < w->n; i++)
+        if (w->h[i])
+            return true;
+    return false;
+}
+
+/* Leaves only the floats of w, which has histograms; false when there are none. */
+static bool cut_to_floats(struct over *o, struct window *w)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < w->n; i++)
+        if (!w->h[i]) {
+            o->floats.t_ms[n] = w->t_ms[i];
+            o->floats.v[n++] = w->v[i];
+        }
+    w->t_ms = o->floats.t_ms;
+    w->v = o->floats.v;
+    w->h = NULL;
+    w->since_ms = NULL; /* of no use to functions of floats */
+    w->n = n;
+    return n > 0;
+}
+
+static void annotate_ignored(const struct over_site *site)
+{
+    struct buf name = { 0 };
+
+    print_quoted(&name, labels_get(site->labels, METRIC_NAME));
+    annotate(site->q, ANNOTATION_INFO, site->call->call.args[0]->pos,
+             "ignored histograms in a range containing both floats and histograms for metric name "
+             "%.*s",
+             STR_ARG(buf_as_str(&name)));
+    buf_free(&name);
+}
+
+/* A window of a series with histograms. */
+static enum errc over_samples(struct over_run *r, size_t step, struct err *err)
+{
+    struct over *o = r->o;
+    const struct func *f = o->call->call.func;
+    const struct over_site site = { o->q, o->call, r->s->labels };
+    struct window w = r->w;
+    struct outcome out = { absent(), NULL };
+    bool mixed = has_histograms(&w);
+    enum errc rc = OK;
+
+    if (mixed && f->histograms) {
+        rc = f->histograms(&site, &w, &out, err);
+        o->v[step] = out.v;
+        o->h[step] = out.h;
+        return rc;
+    }
+    if (mixed && f->over_kind == OVER_FLOATS) {
+        if (!cut_to_floats(o, &w))
+            return OK;
+        annotate_ignored(&site);
+    }
+    rc = check_step(o, step, r->args, err);
+    o->v[step] = rc == OK ? f->over(&w) : absent();
+    return rc;
+}
+
 /* Window by window. */
 static enum errc over_windows(struct over_run *r, struct err *err)
 {
@@ -182,16 +298,33 @@ static enum errc over_windows(struct over_run *r, struct err *err)
         if (r->windows->lo[i] == r->windows->hi[i])
             continue;
         set_window(r, i);
-        if ((rc = check_step(o, i, r->args, err)) != OK)
-            break;
-        o->v[i] = o->call->call.func->over(&r->w);
+        if (r->starts)
+            annotate_overlap(r);
+        if (r->s->h)
+            rc = over_samples(r, i, err);
+        else if ((rc = check_step(o, i, r->args, err)) == OK)
+            o->v[i] = o->call->call.func->over(&r->w);
         unpolled += r->w.n;
-        if (unpolled >= POLL_SAMPLES) {
+        if (rc == OK && unpolled >= POLL_SAMPLES) {
             unpolled = 0;
             rc = query_poll(o->q, err);
         }
     }
     return rc;
+}
+
+/* Room for the histograms of a series. */
+static enum errc prepare_histograms(struct over *o, const struct range_series *s, struct err *err)
+{
+    enum errc rc = o->h ? OK : histograms_new(o->q, &o->h, err);
+
+    if (rc != OK)
+        return rc;
+    memset(o->h, 0, o->q->steps.n * sizeof *o->h);
+    if (!vec_reserve(&o->floats.t_ms, &o->floats.t_cap, s->n, sizeof(int64_t))
+        || !vec_reserve(&o->floats.v, &o->floats.v_cap, s->n, sizeof(double)))
+        return err_set(err, ERR_NOMEM, 0, "out of memory");
+    return OK;
 }
 
 /* All windows at once, in pieces between which it is polled. */
@@ -216,10 +349,10 @@ static enum errc over_kernel(struct over_run *r, struct err *err)
     return rc;
 }
 
-static bool has_values(const double *v, size_t n)
+static bool has_float(const struct fseries *s, size_t n_steps)
 {
-    for (size_t i = 0; i < n; i++)
-        if (!is_absent(v[i]))
+    for (size_t i = 0; i < n_steps; i++)
+        if (!is_absent(s->v[i]) && !series_histogram(s, i))
             return true;
     return false;
 }
@@ -244,12 +377,19 @@ static enum errc over_series(void *ctx, const struct range_series *s, struct err
     };
     if ((rc = windows_of(&o->windows, s, &r.windows, err)) != OK)
         return rc;
-    rc = f->wants_counter ? find_resets(&o->resets, s, err) : OK;
-    if (rc == OK)
-        rc = o->kernel ? over_kernel(&r, err) : over_windows(&r, err);
-    if (rc != OK || !has_values(o->v, o->q->steps.n))
-        return rc;
+    r.starts =
+        s->since_ms && f->wants_starts && !(f->wants_counter && (m->anchored || m->smoothed));
     if (f->wants_counter)
+        rc = r.starts ? find_resets_by_starts(&o->resets, s, err) : find_resets(&o->resets, s, err);
+    if (rc == OK && s->h) {
+        rc = prepare_histograms(o, s, err);
+        out.h = o->h;
+    }
+    if (rc == OK)
+        rc = o->kernel && !s->h && !r.starts ? over_kernel(&r, err) : over_windows(&r, err);
+    if (rc != OK || !series_has_value(&out, o->q->steps.n))
+        return rc;
+    if (f->wants_counter && has_float(&out, o->q->steps.n))
         annotate_non_counter(o, s->labels);
     return o->to(o->ctx, &out, err);
 }
@@ -284,6 +424,8 @@ enum errc eval_over(struct query *q, const struct node *call, sink *to, void *ct
         rc = range_each(q, o.range, over_series, &o, err);
     window_cache_free(&o.windows);
     free(o.scratch);
+    free(o.floats.t_ms);
+    free(o.floats.v);
     free(o.resets.at);
     free(o.resets.before);
     return rc;

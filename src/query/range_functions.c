@@ -53,28 +53,88 @@ void extrapolation_of(const struct window *w, struct extrapolation *out)
         out->to_end = gap / 2;
 }
 
-/* Stretches what was seen between the first and the last sample to the window, a counter never
- * below zero. windows.c prepares the same for all series with these times. */
-static double extrapolated(const struct window *w, bool is_counter, bool is_rate)
+bool window_is_born_inside(const struct window *w)
 {
-    size_t n = w->n;
-    struct extrapolation e;
-    double result, factor;
+    int64_t since = w->since_ms ? w->since_ms[0] : 0;
 
-    if (n < 2)
-        return absent();
-    result = is_counter ? counter_increase(w) : w->v[n - 1] - w->v[0];
+    return since != 0 && since > w->start_ms && since < w->t_ms[0];
+}
+
+bool window_start_reset(const struct window *w, size_t i)
+{
+    int64_t before = w->t_ms[i - 1], since, since_before;
+
+    if (!w->since_ms)
+        return false;
+    since = w->since_ms[i];
+    since_before = w->since_ms[i - 1];
+    if (since == 0 || since >= w->t_ms[i] || since < before)
+        return false;
+    return since > before
+           || (since_before <= before && since_before != 0 && since_before != before);
+}
+
+void window_cut_to_last(struct window *w, size_t n)
+{
+    size_t skip = w->n - n;
+
+    w->t_ms += skip;
+    w->v += skip;
+    w->h += w->h ? skip : 0;
+    w->since_ms += w->since_ms ? skip : 0;
+    w->n = n;
+}
+
+/* The factor for a series that begins in the window: there is nothing before to stretch to. */
+static double factor_since_birth(const struct window *w)
+{
+    double sampled = seconds(w->since_ms[0], w->t_ms[w->n - 1]), to_end = 0;
+    struct extrapolation e;
+
+    if (w->n > 1) {
+        extrapolation_of(w, &e);
+        to_end = e.to_end;
+    }
+    return sampled != 0 ? (sampled + to_end) / sampled : 1;
+}
+
+static double factor_between(const struct window *w, double first, double growth, bool is_counter)
+{
+    struct extrapolation e;
+
     extrapolation_of(w, &e);
-    if (is_counter && result > 0 && w->v[0] >= 0) {
-        double to_zero = e.sampled * (w->v[0] / result);
+    if (is_counter && growth > 0 && first >= 0) {
+        double to_zero = e.sampled * (first / growth);
 
         if (to_zero < e.to_start)
             e.to_start = to_zero;
     }
-    factor = (e.sampled + e.to_start + e.to_end) / e.sampled;
-    if (is_rate)
-        factor /= window_seconds(w);
-    return result * factor;
+    return (e.sampled + e.to_start + e.to_end) / e.sampled;
+}
+
+double growth_factor(const struct window *w, double first, double growth, bool is_counter,
+                     bool is_rate)
+{
+    double factor = is_counter && window_is_born_inside(w)
+                        ? factor_since_birth(w)
+                        : factor_between(w, first, growth, is_counter);
+
+    return is_rate ? factor / window_seconds(w) : factor;
+}
+
+/* Stretches what was seen between the first and the last sample to the window. windows.c prepares
+ * the same for all series with these times. */
+static double extrapolated(const struct window *w, bool is_counter, bool is_rate)
+{
+    bool born = is_counter && window_is_born_inside(w);
+    double result;
+
+    if (w->n < 2 && !born)
+        return absent();
+    result = is_counter ? counter_increase(w) : w->v[w->n - 1] - w->v[0];
+    if (born)
+        result += w->v[0];
+    return result * growth_factor(w, w->v[0], result, is_counter, is_rate);
 }
 
 /* The value at t_ms on the line from sample i to the next; a counter that was reset between them
@@ -177,12 +237,11 @@ double irate_over(const struct window *w)
         return absent();
     prev = w->v[w->n - 2];
     last = w->v[w->n - 1];
-    return (last < prev ? last : last - prev) / seconds(w->t_ms[w->n - 2], w->t_ms[w->n - 1]);
+    return (last < prev || window_start_reset(w, w->n - 1) ? last : last - prev)
+           / seconds(w->t_ms[w->n - 2], w->t_ms[w->n - 1]);
 }
 
-/* The sample to start counting from: the newest at or before the start of an anchored window, whose
- * samples reach further back; w->n when the window itself has none. */
-static size_t count_from(const struct window *w)
+size_t window_count_from(const struct window *w)
 {
     size_t i = 0;
 
@@ -197,18 +256,18 @@ static size_t count_from(const struct window *w)
 
 double resets_over(const struct window *w)
 {
-    size_t first = count_from(w), n = 0;
+    size_t first = window_count_from(w), n = 0;
 
     if (first == w->n)
         return absent();
     for (size_t i = first + 1; i < w->n; i++)
-        n += w->v[i] < w->v[i - 1];
+        n += w->v[i] < w->v[i - 1] || window_start_reset(w, i);
     return (double)n;
 }
 
 double changes_over(const struct window *w)
 {
-    size_t first = count_from(w), n = 0;
+    size_t first = window_count_from(w), n = 0;
 
     if (first == w->n)
         return absent();

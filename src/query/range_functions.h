@@ -31,6 +31,25 @@ struct extrapolation {
 };
 void extrapolation_of(const struct window *w, struct extrapolation *out);
 
+/* Whether the counter of sample i (1 or later) was reset after the sample before: its start time
+ * says so. False when that is not known. */
+bool window_start_reset(const struct window *w, size_t i);
+
+/* Whether the counter of the first sample began inside the window, before that sample. */
+bool window_is_born_inside(const struct window *w);
+
+/* What the growth of a window is multiplied by: stretched to the window's borders, a counter (whose
+ * first sample and growth are given) no further than to zero, and per second if is_rate. */
+double growth_factor(const struct window *w, double first, double growth, bool is_counter,
+                     bool is_rate);
+
+/* The sample to start counting from: the newest at or before the start of an anchored window, whose
+ * samples reach further back; w->n when the window itself has none. */
+size_t window_count_from(const struct window *w);
+
+/* Leaves the last n samples. */
+void window_cut_to_last(struct window *w, size_t n);
+
 /* The length of a window. */
 double window_seconds(const struct window *w);
 
