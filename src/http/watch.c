@@ -26,33 +26,16 @@ struct watch {
     pthread_t thread;
 };
 
-/* A deadline that is moved just now is not taken for one that has passed. */
-static void close_if_overdue(struct watch_item *i, int64_t now_ns)
+static void close_overdue(struct watch *w)
 {
-    int64_t deadline_ns = atomic_load(&i->deadline_ns);
-
-    if (deadline_ns && deadline_ns <= now_ns
-        && atomic_compare_exchange_strong(&i->deadline_ns, &deadline_ns, 0))
-        shutdown(i->fd, SHUT_RDWR);
-}
-
-static void arm(struct watch *w, struct watch_item *i)
-{
-    struct epoll_event event = { .events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = i->id };
-
-    /* when it fails the request only runs longer */
-    i->armed = epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, i->fd, &event) == 0;
-}
-
-static void tick(struct watch *w, int64_t now_ns)
-{
-    int64_t tick_ns = (int64_t)w->tick_ms * 1000000;
+    int64_t now_ns = clock_mono_ns(&clock_system);
 
     pthread_mutex_lock(&w->lock);
     for (struct watch_item *i = w->items; i; i = i->next) {
-        close_if_overdue(i, now_ns);
-        if (i->left && !i->armed && now_ns - i->since_ns >= tick_ns)
-            arm(w, i);
+        if (i->deadline_ns && i->deadline_ns <= now_ns) {
+            i->deadline_ns = 0;
+            shutdown(i->fd, SHUT_RDWR);
+        }
     }
     pthread_mutex_unlock(&w->lock);
 }
@@ -83,7 +66,7 @@ static void *watch_thread(void *arg)
             client_left(w, events[i].data.u64);
         }
         if (now_ns >= next_ns || n == 0) {
-            tick(w, now_ns);
+            close_overdue(w);
             next_ns = now_ns + tick_ns;
         }
     }
@@ -160,22 +143,25 @@ void watch_remove(struct watch *w, struct watch_item *item)
     pthread_mutex_unlock(&w->lock);
 }
 
-void watch_deadline(struct watch_item *item, int64_t timeout_ms)
+void watch_deadline(struct watch *w, struct watch_item *item, int64_t timeout_ms)
 {
     int64_t now_ns = clock_mono_ns(&clock_system);
 
-    atomic_store(&item->deadline_ns, timeout_ms ? now_ns + timeout_ms * 1000000 : 0);
+    pthread_mutex_lock(&w->lock);
+    item->deadline_ns = timeout_ms ? now_ns + timeout_ms * 1000000 : 0;
+    pthread_mutex_unlock(&w->lock);
 }
 
 void watch_client(struct watch *w, struct watch_item *item, atomic_bool *left)
 {
+    struct epoll_event event = { .events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = item->id };
+
     pthread_mutex_lock(&w->lock);
-    if (item->armed) {
-        (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, item->fd, NULL);
-        item->armed = false;
-    }
+    if (left && !item->left) /* when it fails the request only runs longer */
+        (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, item->fd, &event);
+    else if (!left && item->left)
+        (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, item->fd, &event);
     item->left = left;
-    item->since_ns = left ? clock_mono_ns(&clock_system) : 0;
     pthread_mutex_unlock(&w->lock);
 }
 

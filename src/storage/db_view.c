@@ -1,9 +1,9 @@
 /* db_view.c -- reading: selecting series in head and days, joining them by labels, reading their
  * samples.
  *
- * A series of a select has a list of places: the day files first, by day and the oldest of a day
- * first, then the head, so that samples come nearly in time order, and of two samples for one time
- * the one logged first is met first.
+ * A series is read from its day files first, by day and the oldest of a day first, then from the
+ * head, so that samples come nearly in time order, and of two samples for one time the one logged
+ * first is met first.
  */
 #include "storage/db_view.h"
 
@@ -33,6 +33,8 @@ struct db_view {
     struct day_files files; /* by day and then oldest first */
     struct view_day *days;  /* one for each */
     size_t n_days;
+    struct selection **selections; /* that its series belong to */
+    size_t n_selections, cap_selections;
 };
 
 bool db_view_older_than(const struct db_view *list, uint64_t flush)
@@ -41,16 +43,6 @@ bool db_view_older_than(const struct db_view *list, uint64_t flush)
         if (list->max_flush < flush)
             return true;
     return false;
-}
-
-uint64_t db_view_max_flush(const struct db_view *v)
-{
-    return v->max_flush;
-}
-
-struct db *db_view_db(const struct db_view *v)
-{
-    return v->db;
 }
 
 static enum errc list_days(struct db_view *v, struct err *err)
@@ -103,6 +95,9 @@ void db_view_close(struct db_view *v)
     for (size_t i = 0; i < v->n_days; i++)
         day_txn_end(v->days[i].txn);
     day_files_free(&v->files);
+    for (size_t i = 0; i < v->n_selections; i++)
+        selection_unref(v->db->selections, v->selections[i]);
+    free(v->selections);
     pthread_mutex_lock(&v->db->lock);
     if (v->prev)
         v->prev->next = v->next;
@@ -114,6 +109,12 @@ void db_view_close(struct db_view *v)
     pthread_mutex_unlock(&v->db->lock);
     free(v->days);
     free(v);
+}
+
+static enum errc select_full(const struct arena *a, struct err *err)
+{
+    return err_set(err, ERR_LIMIT, 0, "the selected series need more than %zu bytes of memory",
+                   arena_limit(a));
 }
 
 static enum errc note(struct db *db, enum errc rc)
@@ -142,163 +143,109 @@ static enum errc view_txn(struct db_view *v, struct view_day *d, struct day_txn 
 
 /* ---- selecting ---- */
 
-/* The series found so far, by labels. */
-struct join {
-    struct arena *arena;
-    struct series *items;
-    size_t n, cap;
-    struct table by_labels;
-    bool idle_too; /* series of the head without samples in the time range */
-};
-
-static bool series_is(const void *ctx, uint32_t id, const void *key)
+/* The days that may have samples in the range; at most n_days of them. */
+static enum errc open_sources(struct db_view *v, int64_t min_t_ms, int64_t max_t_ms,
+                              struct selection_source *sources, size_t *n, struct err *err)
 {
-    return labels_equal(((const struct join *)ctx)->items[id].labels, *(const struct labels *)key);
-}
-
-static uint64_t series_hash(const void *ctx, uint32_t id)
-{
-    return labels_hash(((const struct join *)ctx)->items[id].labels);
-}
-
-static enum errc join_add(struct join *j, struct labels ls, struct day_txn *txn, uint32_t id,
-                          struct err *err)
-{
-    uint64_t hash = labels_hash(ls);
-    uint32_t at = table_find(&j->by_labels, hash, series_is, j, &ls);
-    struct place *place = ARENA_NEW(j->arena, struct place, 1);
-    struct places *places;
-
-    if (place && at == TABLE_NONE && (places = ARENA_NEW(j->arena, struct places, 1))
-        && vec_reserve(&j->items, &j->cap, j->n + 1, sizeof *j->items)) {
-        places->end = &places->first;
-        j->items[j->n] = (struct series){ ls, places };
-        if (table_add(&j->by_labels, hash, (uint32_t)j->n, series_hash, j))
-            at = (uint32_t)j->n++;
-    }
-    if (!place || at == TABLE_NONE)
-        return err_set(err, ERR_LIMIT, 0, "the selected series need more than %zu bytes of memory",
-                       arena_limit(j->arena));
-    places = j->items[at].sources;
-    *place = (struct place){ NULL, txn, id };
-    *places->end = place;
-    places->end = &place->next;
-    return OK;
-}
-
-static enum errc select_day(struct join *j, struct day_txn *txn, const struct matcher *matchers,
-                            size_t n, struct err *err)
-{
-    struct index_source index = day_index(txn);
-    struct postings ids;
-    enum errc rc = postings_select(&index, matchers, n, j->arena, &ids, err);
-
-    for (size_t i = 0; rc == OK && i < ids.n; i++) {
-        struct labels ls;
-
-        rc = day_labels(txn, ids.ids[i], j->arena, &ls, err);
-        if (rc == OK)
-            rc = join_add(j, ls, txn, ids.ids[i], err);
-    }
-    return rc;
-}
-
-static enum errc select_head(struct db_view *v, struct join *j, const struct matcher *matchers,
-                             size_t n, int64_t min_t_ms, int64_t max_t_ms, struct err *err)
-{
-    struct head *h = v->db->head;
-    struct index_source index;
-    struct postings refs;
-    enum errc rc;
-
-    head_lock_index(h);
-    index = head_index(h);
-    rc = postings_select(&index, matchers, n, j->arena, &refs, err);
-    for (size_t i = 0; rc == OK && i < refs.n; i++) {
-        struct labels ls;
-
-        if (!j->idle_too && !head_has_samples(h, refs.ids[i], min_t_ms, max_t_ms, v->max_flush))
-            continue;
-        rc = head_labels(h, refs.ids[i], j->arena, &ls, err);
-        if (rc == OK)
-            rc = join_add(j, ls, NULL, refs.ids[i], err);
-    }
-    head_unlock_index(h);
-    return rc;
-}
-
-static int by_labels(const void *a, const void *b)
-{
-    return labels_cmp(((const struct series *)a)->labels, ((const struct series *)b)->labels);
-}
-
-static enum errc select_series(struct db_view *v, const struct matcher *matchers, size_t n,
-                               int64_t min_t_ms, int64_t max_t_ms, struct join j,
-                               struct series_list *out, struct err *err)
-{
-    struct arena *a = j.arena;
     enum errc rc = OK;
 
-    *out = (struct series_list){ 0 };
-    min_t_ms = min_t_ms > v->min_t_ms ? min_t_ms : v->min_t_ms;
-    max_t_ms = max_t_ms < v->max_t_ms ? max_t_ms : v->max_t_ms;
+    *n = 0;
     for (size_t i = 0; rc == OK && i < v->n_days; i++) {
+        struct manifest_day id = day_file_id(v->days[i].file);
         struct day_txn *txn;
 
-        if (v->days[i].day < day_of(min_t_ms) || v->days[i].day > day_of(max_t_ms))
+        if (id.day < day_of(min_t_ms) || id.day > day_of(max_t_ms))
             continue;
         rc = view_txn(v, &v->days[i], &txn, err);
         if (rc == OK)
-            rc = note(v->db, select_day(&j, txn, matchers, n, err));
+            sources[(*n)++] = (struct selection_source){ id, day_txn_series(txn), txn };
     }
-    if (rc == OK)
-        rc = select_head(v, &j, matchers, n, min_t_ms, max_t_ms, err);
-    if (rc == OK && j.n) {
-        qsort(j.items, j.n, sizeof *j.items, by_labels);
-        out->items = arena_alloc(a, j.n * sizeof *out->items);
-        if (out->items)
-            memcpy(out->items, j.items, j.n * sizeof *out->items);
-        else
-            rc = err_set(err, ERR_LIMIT, 0,
-                         "the selected series need more than %zu bytes of memory", arena_limit(a));
-        out->n = j.n;
-    }
-    table_free(&j.by_labels);
-    free(j.items);
     return rc;
+}
+
+/* Keeps a reference to a selection as long as the view is open. */
+static enum errc hold_selection(struct db_view *v, struct selection *s, struct err *err)
+{
+    if (!vec_reserve(&v->selections, &v->cap_selections, v->n_selections + 1,
+                     sizeof(struct selection *))) {
+        selection_unref(v->db->selections, s);
+        return err_set(err, ERR_NOMEM, 0, "no memory for a view");
+    }
+    v->selections[v->n_selections++] = s;
+    return OK;
+}
+
+/* The selection of the matchers over the days of the range, and the transactions of its sources, in
+ * the arena. */
+static enum errc find_selection(struct db_view *v, const struct matcher *matchers, size_t n,
+                                int64_t min_t_ms, int64_t max_t_ms, struct arena *a,
+                                const struct selection **out, struct day_txn *const **txns,
+                                struct err *err)
+{
+    struct selection_source *sources = arena_alloc(a, v->n_days * sizeof *sources);
+    struct day_txn **of = arena_alloc(a, v->n_days * sizeof(struct day_txn *));
+    struct selection *s;
+    size_t n_sources;
+    enum errc rc;
+
+    if (!sources || !of)
+        return select_full(a, err);
+    rc = open_sources(v, min_t_ms, max_t_ms, sources, &n_sources, err);
+    if (rc == OK)
+        rc = note(v->db, selection_get(v->db->selections, v->db->head, sources, n_sources, matchers,
+                                       n, arena_limit(a), &s, err));
+    if (rc == OK)
+        rc = hold_selection(v, s, err);
+    if (rc != OK)
+        return rc;
+    for (size_t i = 0; i < n_sources; i++)
+        of[i] = sources[i].txn;
+    *txns = of;
+    *out = s;
+    return OK;
 }
 
 enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n, int64_t min_t_ms,
                     int64_t max_t_ms, struct arena *a, struct series_list *out, struct err *err)
 {
-    return select_series(v, matchers, n, min_t_ms, max_t_ms, (struct join){ .arena = a }, out, err);
-}
+    const struct selection *s;
+    struct day_txn *const *txns;
+    enum errc rc;
 
-enum errc db_select_all(struct db_view *v, const struct matcher *matchers, size_t n,
-                        int64_t min_t_ms, int64_t max_t_ms, struct arena *a,
-                        struct series_list *out, struct err *err)
-{
-    return select_series(v, matchers, n, min_t_ms, max_t_ms,
-                         (struct join){ .arena = a, .idle_too = true }, out, err);
+    *out = (struct series_list){ 0 };
+    min_t_ms = min_t_ms > v->min_t_ms ? min_t_ms : v->min_t_ms;
+    max_t_ms = max_t_ms < v->max_t_ms ? max_t_ms : v->max_t_ms;
+    if ((rc = find_selection(v, matchers, n, min_t_ms, max_t_ms, a, &s, &txns, err)) != OK)
+        return rc;
+    if (!(out->items = arena_alloc(a, s->n * sizeof *out->items)))
+        return select_full(a, err);
+    for (size_t i = 0; i < s->n; i++) {
+        const struct selected *found = &s->items[i];
+
+        if (found->n_places > 0
+            || head_has_samples(v->db->head, found->head_ref, min_t_ms, max_t_ms, v->max_flush))
+            out->items[out->n++] = (struct series){ found->labels, found, txns };
+    }
+    return OK;
 }
 
 enum errc db_read(struct db_view *v, const struct series *s, int64_t min_t_ms, int64_t max_t_ms,
                   struct column *out, struct err *err)
 {
-    const struct places *places = s->sources;
+    const struct selected *found = s->found;
     bool overlaps = false;
     enum errc rc = OK;
 
     min_t_ms = min_t_ms > v->min_t_ms ? min_t_ms : v->min_t_ms;
     max_t_ms = max_t_ms < v->max_t_ms ? max_t_ms : v->max_t_ms;
     column_clear(out);
-    for (const struct place *p = places->first; p && rc == OK; p = p->next) {
-        if (p->txn)
-            rc = note(v->db, day_read(p->txn, p->id, min_t_ms, max_t_ms, out, &overlaps, err));
-        else if (head_read(v->db->head, p->id, min_t_ms, max_t_ms, v->max_flush, out, &overlaps)
-                 != OK)
-            rc = err_set(err, ERR_NOMEM, 0, "no memory for samples");
-    }
+    for (size_t i = 0; rc == OK && i < found->n_places; i++)
+        rc = note(v->db, day_read(s->txns[found->places[i].source], found->places[i].id, min_t_ms,
+                                  max_t_ms, out, &overlaps, err));
+    if (rc == OK && found->head_ref != HEAD_NO_SERIES
+        && head_read(v->db->head, found->head_ref, min_t_ms, max_t_ms, v->max_flush, out, &overlaps)
+               != OK)
+        rc = err_set(err, ERR_NOMEM, 0, "no memory for samples");
     if (rc == OK && overlaps && !column_normalise(out))
         rc = err_set(err, ERR_NOMEM, 0, "no memory for samples");
     return rc;

@@ -271,6 +271,11 @@ enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, bool
     return rc;
 }
 
+uint32_t head_n_series(const struct head *h)
+{
+    return atomic_load_explicit(&h->n_series, memory_order_acquire);
+}
+
 enum errc head_labels(struct head *h, uint32_t ref, struct arena *a, struct labels *out,
                       struct err *err)
 {

@@ -48,6 +48,9 @@ void head_recognise(struct head *h, const struct labels *sets, size_t n, uint32_
 MUST_USE enum errc head_resolve(struct head *h, const struct labels *sets, size_t n,
                                 bool may_create, uint32_t *refs, struct err *err);
 
+/* How many series there are: refs 0 to that, exclusive. */
+uint32_t head_n_series(const struct head *h);
+
 /* The labels of a series, under head_lock_index(); items are in the arena, the texts live as long
  * as the head. */
 MUST_USE enum errc head_labels(struct head *h, uint32_t ref, struct arena *a, struct labels *out,
