@@ -4,6 +4,7 @@
 
 #include "base/arena.h"
 #include "http/api_private.h"
+#include "http/api_push.h"
 #include "http/params.h"
 
 #include "base/banned.h"
@@ -22,6 +23,15 @@ const struct route api_routes[] = {
     { "/api/v1/series", READ, HTTP_QUERY, API_MAX_FORM, api_series, JSON_DB },
     { "/api/v1/metadata", READ, HTTP_QUERY, API_MAX_FORM, api_metadata, JSON_DB },
     { "/api/v1/write", HTTP_POST, HTTP_WRITE, API_MAX_WRITE, api_write, API_NEEDS_DB },
+    { "/v1/metrics", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_metrics, API_NEEDS_DB },
+    { "/api/v1/otlp/v1/metrics", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_metrics,
+      API_NEEDS_DB },
+    { "/opentelemetry/v1/metrics", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_metrics,
+      API_NEEDS_DB },
+    { "/v1/traces", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_traces, 0 },
+    { "/api/v1/otlp/v1/traces", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_traces, 0 },
+    { "/v1/logs", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_logs, 0 },
+    { "/api/v1/otlp/v1/logs", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_logs, 0 },
     { "/api/v1/rules", READ, HTTP_CHEAP, API_MAX_FORM, api_rules, JSON },
     { "/api/v1/alerts", READ, HTTP_CHEAP, API_MAX_FORM, api_alerts, JSON },
     { "/api/v1/alertmanagers", READ, HTTP_CHEAP, API_MAX_FORM, api_alertmanagers, JSON },
@@ -204,7 +214,8 @@ struct api *api_new(const struct api_options *options)
         .count = api_count,
     };
     api->stats = calloc(n_api_routes + 1, sizeof *api->stats);
-    if (!api->stats) {
+    api->push = api_push_new();
+    if (!api->stats || !api->push) {
         api_free(api);
         return NULL;
     }
@@ -216,6 +227,7 @@ void api_free(struct api *api)
     if (!api)
         return;
     api_write_free(api);
+    api_push_free(api->push);
     pthread_mutex_destroy(&api->lock);
     free(api->stats);
     free(api);

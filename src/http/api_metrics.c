@@ -243,5 +243,6 @@ void api_metrics(void *ctx, const struct http_request *rq, struct http_response 
     add_durations(b, api);
     if (db)
         add_store(b, db);
+    api_metrics_push(b, api);
     api_metrics_rules(b, api);
 }

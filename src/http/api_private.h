@@ -48,6 +48,7 @@ struct api {
     _Atomic(struct notifier *) notifier;
     int64_t started_ms;
     struct handler_stats *stats; /* one for each route and, last, one for unknown paths */
+    struct api_push *push;       /* of OTLP and what else is pushed (api_push.c) */
     pthread_mutex_t lock;        /* guards scratch */
     struct write_scratch *scratch;
 };
@@ -110,6 +111,9 @@ http_handler api_write;                                            /* api_write.
 
 /* Metrics of rules and notifications (api_metrics_rules.c). */
 void api_metrics_rules(struct buf *b, const struct api *api);
+
+/* Metrics of what is pushed (api_push.c). */
+void api_metrics_push(struct buf *b, const struct api *api);
 
 /* # HELP and # TYPE; a metric without labels (api_metrics.c). */
 void metric_family(struct buf *b, const char *name, const char *type, const char *help);

@@ -1,0 +1,343 @@
+/* Everything that is pushed over HTTP: OTLP. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/gzip.h"
+#include "db_tools.h"
+#include "http/api.h"
+#include "http/server.h"
+#include "http_client.h"
+#include "ingest/otlp.h"
+#include "otlp_build.h"
+
+#include "base/banned.h"
+
+enum { T0 = 1700000000 };
+#define T0_MS (T0 * 1000LL)
+
+/* A server over a store in memory at a fixed time. */
+struct fixture {
+    struct fake_clock clock;
+    struct api *api;
+    struct db *db;
+    struct http_server *server;
+    uint16_t port;
+};
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct api_options ao = api_options_default();
+    struct http_server_options so = http_server_options_default();
+    struct db_options o = test_db_options(NULL);
+
+    *state = f;
+    fake_clock_init(&f->clock, T0_MS);
+    ao.clock = o.clock = &f->clock.clock;
+    f->api = api_new(&ao);
+    f->db = open_db(&o);
+    api_set_db(f->api, f->db);
+    so.service = api_service(f->api);
+    assert_int_equal(listen_open("127.0.0.1:0", &so.listener, NULL), OK);
+    assert_int_equal(http_server_start(&so, &f->server, NULL), OK);
+    f->port = so.listener.port;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    http_server_stop(f->server, 5000);
+    db_close(f->db);
+    api_free(f->api);
+    free(f);
+    return 0;
+}
+
+static struct bytes text_bytes(const char *text)
+{
+    return (struct bytes){ (const uint8_t *)text, strlen(text) };
+}
+
+static void expect_stored(struct fixture *f, const char *series, double v)
+{
+    struct column c = read_series(f->db, series, INT64_MIN, INT64_MAX);
+
+    if (c.n == 0)
+        fail_msg("%s is not stored", series);
+    assert_true(c.v[c.n - 1] == v);
+    column_free(&c);
+}
+
+static bool stored(struct fixture *f, const char *series)
+{
+    struct column c = read_series(f->db, series, INT64_MIN, INT64_MAX);
+    bool any = c.n > 0;
+
+    column_free(&c);
+    return any;
+}
+
+static void expect_metric(struct fixture *f, const char *line)
+{
+    struct answer a = client_get(f->port, "/metrics");
+
+    if (!strstr(answer_text(&a), line))
+        fail_msg("/metrics does not say %s", line);
+    answer_free(&a);
+}
+
+/* ---- OTLP ---- */
+
+#define POST_PROTOBUF "POST /v1/metrics HTTP/1.1\r\nContent-Type: application/x-protobuf"
+#define POST_JSON     "POST /v1/metrics HTTP/1.1\r\nContent-Type: application/json; charset=utf-8"
+
+#define JSON_GAUGE(name, t_ns, value)                                                              \
+    "{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[{\"name\":\"" name                     \
+    "\",\"gauge\":{\"dataPoints\":[{\"timeUnixNano\":\"" t_ns "\",\"asDouble\":" value             \
+    "}]}}]}]}]}"
+#define NOW_NS "1700000000000000000"
+
+static struct buf gauge_request(const char *name, double v)
+{
+    static const char *const no_attributes[] = { NULL };
+    struct buf point = { 0 }, data = { 0 }, scope = { 0 }, request = { 0 };
+
+    otlp_put_times(&point, 0, T0_MS);
+    pb_put_double(&point, 4, v);
+    pb_put_message(&data, 1, &point);
+    otlp_put_metric(&scope, name, "", 5, &data);
+    otlp_put_resource(&request, no_attributes, &scope);
+    buf_free(&point);
+    buf_free(&data);
+    buf_free(&scope);
+    return request;
+}
+
+static void otlp_is_stored_from_protobuf_and_json(void **state)
+{
+    static const char *const paths[] = { "/v1/metrics", "/api/v1/otlp/v1/metrics",
+                                         "/opentelemetry/v1/metrics" };
+    struct fixture *f = *state;
+    struct answer a;
+    char head[128], name[8];
+
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        struct buf request;
+
+        snprintf(name, sizeof name, "m%zu", i);
+        snprintf(head, sizeof head, "POST %s HTTP/1.1\r\nContent-Type: application/x-protobuf",
+                 paths[i]);
+        request = gauge_request(name, (double)i);
+        a = client_ask(f->port, head, buf_as_bytes(&request));
+        assert_int_equal(a.status, 200);
+        assert_int_equal(a.body.len, 0); /* an empty message */
+        assert_string_equal(answer_header(&a, "Content-Type"), "application/x-protobuf");
+        answer_free(&a);
+        buf_free(&request);
+        expect_stored(f, name, (double)i);
+    }
+    a = client_ask(f->port, POST_JSON, text_bytes(JSON_GAUGE("j", NOW_NS, "2.5")));
+    assert_int_equal(a.status, 200);
+    assert_string_equal(answer_text(&a), "{}");
+    assert_string_equal(answer_header(&a, "Content-Type"), "application/json");
+    answer_free(&a);
+    expect_stored(f, "j", 2.5);
+    expect_metric(f, "\ntidemark_otlp_data_points_total 4\n");
+}
+
+static void bodies_may_be_compressed_and_chunked(void **state)
+{
+    struct fixture *f = *state;
+    struct buf packed = { 0 }, request = { 0 };
+    struct answer a;
+    int fd;
+
+    assert_int_equal(gzip_encode(text_bytes(JSON_GAUGE("z", NOW_NS, "1")), &packed, NULL), OK);
+    a = client_ask(f->port, POST_JSON "\r\nContent-Encoding: gzip", buf_as_bytes(&packed));
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    expect_stored(f, "z", 1);
+
+    buf_text(&request, POST_JSON "\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"
+                                 "Content-Encoding: gzip\r\n\r\n");
+    for (size_t i = 0; i < packed.len; i++)
+        buf_printf(&request, "1\r\n%c\r\n", packed.ptr[i]);
+    buf_text(&request, "0\r\n\r\n");
+    fd = client_connect(f->port);
+    assert_true(client_send(fd, request.ptr, request.len));
+    a = client_read(fd, false);
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    close(fd);
+    buf_free(&request);
+    buf_free(&packed);
+}
+
+static void what_cannot_be_read_is_the_senders_fault(void **state)
+{
+    static const struct {
+        const char *head, *body;
+        int status;
+        const char *text;
+    } cases[] = {
+        { POST_JSON, "{\"resourceMetrics\":7}", 400,
+          "{\"code\":3,\"message\":\"OTLP JSON: resourceMetrics: expected an array at byte 19\"}" },
+        { POST_PROTOBUF, "\x0a\x05", 400, NULL },
+        { POST_JSON "\r\nContent-Encoding: gzip", "{}", 400, NULL },
+        { POST_JSON "\r\nContent-Encoding: br", "{}", 415, NULL },
+        { "POST /v1/metrics HTTP/1.1\r\nContent-Type: text/plain", "x", 415, NULL },
+        { "POST /v1/metrics HTTP/1.1", "x", 415, NULL },
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct answer a = client_ask(f->port, cases[i].head, text_bytes(cases[i].body));
+
+        assert_int_equal(a.status, cases[i].status);
+        if (cases[i].text)
+            assert_string_equal(answer_text(&a), cases[i].text);
+        assert_null(answer_header(&a, "Retry-After"));
+        answer_free(&a);
+    }
+}
+
+static void a_bomb_is_too_large(void **state)
+{
+    struct fixture *f = *state;
+    struct buf zeros = { 0 }, packed = { 0 };
+    size_t n = (32 << 20) + 1;
+    struct answer a;
+
+    assert_non_null(buf_reserve(&zeros, n));
+    memset(zeros.ptr, 0, n);
+    zeros.len = n;
+    assert_int_equal(gzip_encode(buf_as_bytes(&zeros), &packed, NULL), OK);
+    a = client_ask(f->port, POST_PROTOBUF "\r\nContent-Encoding: gzip", buf_as_bytes(&packed));
+    assert_int_equal(a.status, 413);
+    answer_free(&a);
+    buf_free(&zeros);
+    buf_free(&packed);
+}
+
+/* One point is too far in the future, one has no value, one is good. */
+static void the_number_of_refused_points_is_exact(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a = client_ask(
+        f->port, POST_JSON,
+        text_bytes(
+            "{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":["
+            "{\"name\":\"a\",\"gauge\":{\"dataPoints\":[{\"timeUnixNano\":\"" NOW_NS
+            "\",\"asInt\":1},{\"timeUnixNano\":\"" NOW_NS "\"}]}},"
+            "{\"name\":\"h\",\"histogram\":{\"aggregationTemporality\":2,\"dataPoints\":"
+            "[{\"timeUnixNano\":\"1700000900000000000\",\"count\":3,\"sum\":1,\"bucketCounts\":"
+            "[1,2],\"explicitBounds\":[1]}]}}]}]}]}"));
+
+    assert_int_equal(a.status, 200);
+    assert_non_null(strstr(answer_text(&a), "{\"partialSuccess\":{\"rejectedDataPoints\":\"2\","));
+    assert_non_null(strstr(answer_text(&a), "metric \\\"a\\\": a data point has no value"));
+    assert_non_null(strstr(answer_text(&a), "too far in the future"));
+    answer_free(&a);
+    expect_stored(f, "a", 1);
+    expect_metric(f, "tidemark_otlp_data_points_rejected_total{reason=\"no_value\"} 1\n");
+    expect_metric(f, "tidemark_otlp_data_points_rejected_total{reason=\"store\"} 1\n");
+    expect_metric(f, "\ntidemark_otlp_data_points_total 1\n");
+}
+
+static void before_the_store_is_there_clients_are_told_to_wait(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+
+    api_set_db(f->api, NULL);
+    a = client_ask(f->port, POST_JSON, text_bytes("{}"));
+    assert_int_equal(a.status, 503);
+    assert_non_null(answer_header(&a, "Retry-After"));
+    answer_free(&a);
+    api_set_db(f->api, f->db);
+}
+
+static void spans_and_logs_are_answered_kindly(void **state)
+{
+    static const char want[] = "{\"partialSuccess\":{\"rejectedSpans\":\"2\",\"errorMessage\":\""
+                               "Tidemark keeps metrics only; OTEL_TRACES_EXPORTER=none stops "
+                               "sending spans\"}}";
+    struct fixture *f = *state;
+    struct answer a =
+        client_ask(f->port, "POST /v1/traces HTTP/1.1\r\nContent-Type: application/json",
+                   text_bytes("{\"resourceSpans\":[{\"scopeSpans\":[{\"spans\":[{},{}]}]}]}"));
+
+    assert_int_equal(a.status, 200);
+    assert_string_equal(answer_text(&a), want);
+    answer_free(&a);
+    a = client_ask(f->port, "POST /v1/logs HTTP/1.1\r\nContent-Type: application/x-protobuf",
+                   (struct bytes){ (const uint8_t *)"\x0a\x04\x12\x02\x12\x00", 6 });
+    assert_int_equal(a.status, 200);
+    assert_memory_equal(a.body.ptr, "\x0a\x4b\x08\x01\x12\x47", 6); /* one record */
+    answer_free(&a);
+}
+
+static void delta_becomes_cumulative(void **state)
+{
+    struct fixture *f = *state;
+    static const char body[] =
+        "{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[{\"name\":\"d\",\"sum\":"
+        "{\"aggregationTemporality\":1,\"isMonotonic\":true,\"dataPoints\":[{\"startTimeUnixNano\":"
+        "\"%d000000000\",\"timeUnixNano\":\"%d000000000\",\"asInt\":5}]}}]}]}]}";
+    char json[512];
+
+    for (int i = 0; i < 3; i++) {
+        struct answer a;
+
+        snprintf(json, sizeof json, body, T0 + 10 * i, T0 + 10 * i + 10);
+        a = client_ask(f->port, POST_JSON, text_bytes(json));
+        assert_string_equal(answer_text(&a), "{}");
+        answer_free(&a);
+    }
+    expect_stored(f, "d_total", 15);
+    expect_metric(f, "tidemark_otlp_delta_series 1\n");
+}
+
+static void settings_hold_from_the_next_request_on(void **state)
+{
+    struct fixture *f = *state;
+    struct otlp_options o = otlp_options_default();
+    struct answer a;
+
+    o.strategy = OTLP_UTF8;
+    assert_true(api_set_otlp(f->api, &o));
+    a = client_ask(f->port, POST_JSON, text_bytes(JSON_GAUGE("a.b", NOW_NS, "1")));
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    assert_true(stored(f, "a.b"));
+    assert_false(stored(f, "a_b"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(otlp_is_stored_from_protobuf_and_json),
+        TEST(bodies_may_be_compressed_and_chunked),
+        TEST(what_cannot_be_read_is_the_senders_fault),
+        TEST(a_bomb_is_too_large),
+        TEST(the_number_of_refused_points_is_exact),
+        TEST(before_the_store_is_there_clients_are_told_to_wait),
+        TEST(spans_and_logs_are_answered_kindly),
+        TEST(delta_becomes_cumulative),
+        TEST(settings_hold_from_the_next_request_on),
+    };
+
+    return cmocka_run_group_tests_name("http_push", tests, NULL, NULL);
+}
