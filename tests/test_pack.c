@@ -10,8 +10,10 @@
 #include "base/arena.h"
 #include "base/fs.h"
 #include "base/hash.h"
+#include "random.h"
 #include "storage/histogram.h"
-#include "storage/pack.h"
+#include "storage/pack_cache.h"
+#include "storage/pack_private.h"
 
 #include "base/banned.h"
 
@@ -68,7 +70,7 @@ static void round_trip(const struct column *c)
     assert_int_equal(chunk.id, 7);
     assert_int_equal(chunk.min_t_ms, c->t_ms[0]);
     assert_int_equal(chunk.max_t_ms, c->t_ms[c->n - 1]);
-    assert_int_equal(pack_read(&p, &chunk, &got, NULL), OK);
+    assert_int_equal(pack_read(&p, &chunk, NULL, &got, NULL), OK);
     assert_same_samples(&got, c);
     column_free(&got);
     pack_writer_free(w);
@@ -84,9 +86,9 @@ static void any_times_survive(void **state)
         { { -1 }, 1 },
         { { INT64_MIN }, 1 },
         { { INT64_MAX }, 1 },
-        { { INT64_MIN, INT64_MAX }, 2 },
-        { { INT64_MIN, -1, 0, INT64_MAX }, 4 },
-        { { INT64_MIN, INT64_MIN + 1, INT64_MAX - 1, INT64_MAX }, 4 },
+        { { INT64_MIN, INT64_MIN + UINT32_MAX }, 2 },
+        { { INT64_MAX - UINT32_MAX, INT64_MAX - 1, INT64_MAX }, 3 },
+        { { -1000000, -1, 0, 1 }, 4 },
         { { 1700000000000, 1700000015000, 1700000030001, 1700000044999 }, 4 },
     };
 
@@ -176,12 +178,12 @@ static void equal_times_are_stored_once(void **state)
         struct column got = { 0 };
         struct pack_chunk last = pack_chunk(&p, 9);
 
-        assert_int_equal(pack_read(&p, &last, &got, NULL), OK);
+        assert_int_equal(pack_read(&p, &last, NULL, &got, NULL), OK);
         assert_same_samples(&got, &c);
         column_free(&got);
         bytes[shift] = p.data.len;
     }
-    assert_true(bytes[1] - bytes[0] >= 9 * 100);
+    assert_true(bytes[1] - bytes[0] >= 9 * 30);
     column_free(&c);
     pack_writer_free(w);
 }
@@ -255,7 +257,7 @@ static struct column store_histograms(struct arena *a, bool is_integer, struct c
 
     struct pack_chunk c = pack_chunk(&p, 0);
 
-    assert_int_equal(pack_read(&p, &c, &out, NULL), OK);
+    assert_int_equal(pack_read(&p, &c, NULL, &out, NULL), OK);
     pack_writer_free(w);
     return out;
 }
@@ -280,19 +282,23 @@ static void histograms_and_start_times_survive(void **state)
     arena_free(a);
 }
 
-/* Three series, of which the first two share their times. */
+/* Three series, of which the first two share their times; too long for the directory. */
+static void fill_example(struct column *c, uint32_t id)
+{
+    c->n = 0;
+    for (size_t i = 0; i < 12; i++)
+        assert_true(column_add(c, 1700000000000 + (int64_t)(i * i * (id < 3 ? 15001 : 10000)),
+                               i == 3              ? -0.0
+                               : i == 5 && id == 2 ? stale_nan()
+                                                   : sqrt((double)(i + id) + 0.5)));
+}
+
 static struct bytes make_example(struct pack_writer *w)
 {
-    static const double values[] = { 1, -0.0, 0.1 };
     struct column c = { 0 };
 
     for (uint32_t id = 1; id <= 3; id++) {
-        c.n = 0;
-        for (size_t i = 0; i < ARRAY_LEN(values); i++)
-            assert_true(column_add(&c, 1700000000000 + (int64_t)i * (id < 3 ? 15000 : 10000),
-                                   values[i] * id));
-        if (id == 2)
-            c.v[2] = stale_nan();
+        fill_example(&c, id);
         assert_int_equal(add(w, id, &c), OK);
     }
     column_free(&c);
@@ -309,7 +315,7 @@ static void packs_of_plain_values_stay_readable(void **state)
     struct pack p = must_parse(buf_as_bytes(&golden));
     struct pack_chunk chunk = pack_chunk(&p, pack_find(&p, 2));
 
-    assert_int_equal(pack_read(&p, &chunk, &got, NULL), OK);
+    assert_int_equal(pack_read(&p, &chunk, NULL, &got, NULL), OK);
     assert_int_equal(got.n, 3);
     assert_int_equal(got.t_ms[2], 1700000030000);
     assert_true(got.v[0] == 2 && f64_bits(got.v[1]) == 0x8000000000000000u && is_stale(got.v[2]));
@@ -331,7 +337,7 @@ static unsigned refused_series(struct bytes data, struct column want[3])
 
         assert_true(at < p.n_chunks);
         struct pack_chunk chunk = pack_chunk(&p, at);
-        enum errc rc = pack_read(&p, &chunk, &got, NULL);
+        enum errc rc = pack_read(&p, &chunk, NULL, &got, NULL);
 
         if (rc == OK)
             assert_same_samples(&got, &want[id - 1]);
@@ -358,7 +364,7 @@ static void each_flipped_bit_refuses_only_the_series_it_touches(void **state)
     for (size_t i = 0; i < 3; i++) {
         struct pack_chunk chunk = pack_chunk(&p, i);
 
-        assert_int_equal(pack_read(&p, &chunk, &want[i], NULL), OK);
+        assert_int_equal(pack_read(&p, &chunk, NULL, &want[i], NULL), OK);
     }
     memcpy(copy, data.ptr, data.len);
     for (size_t bit = 0; bit < data.len * 8; bit++) {
@@ -372,7 +378,7 @@ static void each_flipped_bit_refuses_only_the_series_it_touches(void **state)
     /* values of one series; the times of the third; the shared times of the first two */
     assert_true(seen[1] > 0 && seen[2] > 0 && seen[4] > 0 && seen[3] > 0);
     assert_int_equal(seen[5] + seen[6], 0);
-    assert_int_equal(seen[7], (24 + 3 * 40) * 8); /* header and directory: all */
+    assert_int_equal(seen[7], p.at_columns * 8); /* header and directory: all */
     for (size_t i = 0; i < 3; i++)
         column_free(&want[i]);
     free(copy);
@@ -399,29 +405,221 @@ static void a_cut_pack_is_refused(void **state)
     pack_writer_free(w);
 }
 
+static void mend_directory(uint8_t *p)
+{
+    size_t len = PACK_HEADER_BYTES + load_u32le(p + PACK_AT_DIRECTORY_BYTES);
+
+    store_u32le(p + PACK_AT_CRC,
+                crc32c(crc32c(0, p, PACK_AT_CRC), p + PACK_AT_CRC + 4, len - PACK_AT_CRC - 4));
+}
+
 static void newer_formats_are_told_from_damage(void **state)
 {
     struct pack_writer *w = pack_writer_new();
-    struct column out = { 0 };
+    struct column got = { 0 };
     struct pack p;
 
     (void)state;
     assert_non_null(w);
     struct bytes data = make_example(w);
     uint8_t *bytes = (uint8_t *)(uintptr_t)data.ptr;
-    struct pack_chunk chunk;
+    size_t entries = PACK_AT_TABLES + 2 * PACK_TIMES_BYTES + PACK_BLOCK_BYTES;
 
+    bytes[entries] |= PACK_CONTENT_MASK;
+    mend_directory(bytes);
     p = must_parse(data);
-    chunk = pack_chunk(&p, 0);
-    bytes[chunk.at_values + 8] = 77; /* the codec */
-    store_u32le(bytes + chunk.at_values, crc32c(0, bytes + chunk.at_values + 4,
-                                                8 + load_u32le(bytes + chunk.at_values + 4)));
-    assert_int_equal(pack_read(&p, &chunk, &out, NULL), ERR_UNSUPPORTED);
-    assert_int_equal(out.n, 0);
-    bytes[4] = 2; /* the version */
+    for (uint32_t i = 0; i < 3; i++) {
+        struct pack_chunk chunk = pack_chunk(&p, i);
+
+        assert_int_equal(pack_read(&p, &chunk, NULL, &got, NULL), i ? OK : ERR_UNSUPPORTED);
+        assert_int_equal(got.n, i * 12);
+    }
+    bytes[PACK_AT_VERSION] = PACK_VERSION + 1;
     assert_int_equal(pack_open(data, false, &p, NULL), ERR_UNSUPPORTED);
-    column_free(&out);
+    column_free(&got);
     pack_writer_free(w);
+}
+
+static void the_format_is_pinned(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct column got = { 0 }, want = { 0 };
+    struct buf golden = { 0 };
+
+    (void)state;
+    assert_non_null(w);
+    assert_int_equal(fs_read_file(TEST_DIR "/golden/pack_v2.bin", 1 << 20, &golden, NULL), OK);
+    struct pack p = must_parse(buf_as_bytes(&golden));
+
+    for (uint32_t id = 1; id <= 3; id++) { /* the encoder may change, what bytes mean may not */
+        struct pack_chunk chunk = pack_chunk(&p, pack_find(&p, id));
+
+        got.n = 0;
+        fill_example(&want, id);
+        assert_int_equal(pack_read(&p, &chunk, NULL, &got, NULL), OK);
+        assert_same_samples(&got, &want);
+    }
+    struct bytes data = make_example(w);
+
+    assert_int_equal(data.len, golden.len);
+    assert_memory_equal(data.ptr, golden.ptr, golden.len);
+    column_free(&got);
+    column_free(&want);
+    buf_free(&golden);
+    pack_writer_free(w);
+}
+
+static void many_small_chunks_are_all_found(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct column c = { 0 }, got = { 0 };
+    uint32_t n = 0;
+
+    (void)state;
+    assert_non_null(w);
+    for (;; n++) { /* ids 3, 6, ... two chunks of each third one; constants */
+        fill(&c, 480, T0 + n % 7, 15000, 0);
+        for (size_t i = 0; i < c.n; i++)
+            c.v[i] = n;
+        if (add(w, 3 * n + 3, &c) != OK)
+            break;
+    }
+    struct pack p = must_parse(must_finish(w));
+
+    assert_in_range(p.data.len, PACK_TARGET_BYTES - 200, PACK_TARGET_BYTES);
+    assert_in_range(p.n_chunks, 3000, n); /* about ten bytes each */
+    for (uint32_t i = 0; i < n; i++) {
+        size_t at = pack_find(&p, 3 * i + 3);
+        struct pack_chunk chunk = pack_chunk(&p, at);
+
+        assert_int_equal(at, i);
+        assert_int_equal(chunk.id, 3 * i + 3);
+        assert_int_equal(pack_find(&p, 3 * i + 2), p.n_chunks);
+        got.n = 0;
+        assert_int_equal(pack_read(&p, &chunk, NULL, &got, NULL), OK);
+        assert_true(got.n == 480 && got.v[479] == i && got.t_ms[0] == T0 + i % 7);
+    }
+    column_free(&c);
+    column_free(&got);
+    pack_writer_free(w);
+}
+
+/* ---- buckets ---- */
+
+enum { N_BUCKETS = 14, N_SCRAPES = 480 };
+
+struct buckets {
+    int64_t t_ms[N_SCRAPES];
+    double v[N_BUCKETS][N_SCRAPES];
+};
+
+/* Cumulative counts of few observations, a restart, a staleness marker and a torn scrape. */
+static void observe(struct buckets *b)
+{
+    uint64_t rng = 1, counts[N_BUCKETS] = { 0 };
+
+    for (size_t i = 0; i < N_SCRAPES; i++) {
+        double sum = 0;
+
+        b->t_ms[i] = T0 + (int64_t)i * 15000;
+        if (i == 300)
+            memset(counts, 0, sizeof counts);
+        for (uint64_t n = random_below(&rng, 3); n > 0; n--)
+            counts[random_below(&rng, N_BUCKETS)]++;
+        for (size_t k = 0; k < N_BUCKETS; k++)
+            b->v[k][i] = i == 200 ? stale_nan() : (sum += (double)counts[k]);
+    }
+    b->v[7][400] -= 1;
+    b->v[2][401] = INFINITY;
+}
+
+static enum errc add_buckets(struct pack_writer *w, const struct buckets *b, size_t n)
+{
+    struct pack_bucket buckets[N_BUCKETS];
+
+    for (size_t k = 0; k < N_BUCKETS; k++)
+        buckets[k] = (struct pack_bucket){ .id = 100 - (uint32_t)k * 3, .floats = b->v[k] };
+    return pack_writer_add_buckets(w, (struct pack_times){ b->t_ms, n }, buckets, N_BUCKETS);
+}
+
+static void assert_buckets(const struct pack *p, const struct buckets *b, struct pack_cache *cache)
+{
+    struct column got = { 0 };
+
+    for (size_t k = 0; k < N_BUCKETS; k++) {
+        struct pack_chunk chunk = pack_chunk(p, pack_find(p, 100 - (uint32_t)k * 3));
+
+        got.n = 0;
+        assert_int_equal(pack_read(p, &chunk, cache, &got, NULL), OK);
+        assert_int_equal(got.n, N_SCRAPES);
+        assert_memory_equal(got.t_ms, b->t_ms, sizeof b->t_ms);
+        assert_memory_equal(got.v, b->v[k], sizeof b->v[k]);
+    }
+    column_free(&got);
+}
+
+static void buckets_of_a_histogram_survive(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct pack_cache *cache = pack_cache_new(1 << 20), *tiny = pack_cache_new(1);
+    struct buckets *b = calloc(1, sizeof *b);
+
+    (void)state;
+    assert_true(w && b && cache && tiny);
+    observe(b);
+    assert_int_equal(add_buckets(w, b, N_SCRAPES), OK);
+    assert_int_equal(pack_writer_count(w), N_BUCKETS);
+    struct pack p = must_parse(must_finish(w));
+
+    assert_in_range(p.data.len, 1, N_BUCKETS * N_SCRAPES / 7);
+    assert_buckets(&p, b, NULL);
+    assert_buckets(&p, b, cache);
+    assert_buckets(&p, b, cache);
+    assert_buckets(&p, b, tiny);
+    pack_cache_free(cache);
+    pack_cache_free(tiny);
+    pack_writer_free(w);
+    free(b);
+}
+
+static void what_is_no_bucket_is_refused(void **state)
+{
+    static const double not_whole[] = { 0.5, -1, -0.0, 0x1p53 + 2, 1e300 };
+    struct pack_writer *w = pack_writer_new();
+    struct buckets *b = calloc(1, sizeof *b);
+
+    (void)state;
+    assert_true(w && b);
+    for (size_t i = 0; i < ARRAY_LEN(not_whole); i++) {
+        observe(b);
+        b->v[5][100] = not_whole[i];
+        assert_int_equal(add_buckets(w, b, N_SCRAPES), ERR_UNSUPPORTED);
+        assert_int_equal(pack_writer_count(w), 0);
+    }
+    pack_writer_free(w);
+    free(b);
+}
+
+static void buckets_that_do_not_fit_leave_no_trace(void **state)
+{
+    struct pack_writer *w = pack_writer_new();
+    struct buckets *b = calloc(1, sizeof *b);
+    size_t n = 0;
+
+    (void)state;
+    assert_true(w && b);
+    observe(b);
+    while (add_buckets(w, b, N_SCRAPES - n % 2) == OK)
+        n++;
+    assert_int_equal(pack_writer_count(w), n * N_BUCKETS);
+    struct pack p = must_parse(must_finish(w));
+
+    assert_int_equal(p.n_chunks, n * N_BUCKETS);
+    assert_int_equal(p.n_groups, n);
+    assert_int_equal(p.n_times, 2);
+    assert_in_range(p.data.len, PACK_TARGET_BYTES - 3000, PACK_TARGET_BYTES);
+    pack_writer_free(w);
+    free(b);
 }
 
 int main(void)
@@ -438,6 +636,11 @@ int main(void)
         cmocka_unit_test(each_flipped_bit_refuses_only_the_series_it_touches),
         cmocka_unit_test(a_cut_pack_is_refused),
         cmocka_unit_test(newer_formats_are_told_from_damage),
+        cmocka_unit_test(the_format_is_pinned),
+        cmocka_unit_test(many_small_chunks_are_all_found),
+        cmocka_unit_test(buckets_of_a_histogram_survive),
+        cmocka_unit_test(what_is_no_bucket_is_refused),
+        cmocka_unit_test(buckets_that_do_not_fit_leave_no_trace),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,7 @@ struct day_txn {
     struct flush_record *flushes; /* those it may see */
     size_t n_flushes;
     struct kv_cursor directory;
+    struct pack_cache *cache; /* of times and buckets that series share */
     const uint8_t *checked[N_CHECKED];
 };
 

@@ -11,9 +11,12 @@
 #include "base/arena.h"
 #include "storage/day_private.h"
 #include "storage/pack.h"
+#include "storage/pack_cache.h"
 #include "storage/seal.h"
 
 #include "base/banned.h"
+
+enum { CACHE_BYTES = 2 << 20 };
 
 /* ---- beginning and ending ---- */
 
@@ -30,6 +33,8 @@ enum errc day_txn_begin(struct day *d, uint64_t max_flush, struct day_txn **out,
         rc = day_load_flushes(d, t->kv, max_flush, &t->flushes, &t->n_flushes, err);
     if (rc == OK)
         rc = kv_cursor_open(t->kv, DAY_DIRECTORY, &t->directory, err);
+    if (rc == OK && !(t->cache = pack_cache_new(CACHE_BYTES)))
+        rc = err_set(err, ERR_NOMEM, 0, "read %s: out of memory", kv_path(d->kv));
     if (rc != OK) {
         day_txn_end(t);
         return rc;
@@ -43,6 +48,7 @@ void day_txn_end(struct day_txn *t)
     if (!t)
         return;
     kv_cursor_close(&t->directory);
+    pack_cache_free(t->cache);
     kv_abort(t->kv);
     free(t->flushes);
     day_unref(t->day);
@@ -414,7 +420,7 @@ static enum errc read_pack(struct day_read *r, struct bytes data, struct err *er
             break;
         if (chunk.max_t_ms < r->min_t_ms || chunk.min_t_ms > r->max_t_ms)
             continue;
-        rc = pack_read(&pack, &chunk, r->out, err);
+        rc = pack_read(&pack, &chunk, r->txn->cache, r->out, err);
         if (rc == OK)
             trim(r, from);
     }

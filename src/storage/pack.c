@@ -1,401 +1,334 @@
-/* pack.c -- all numbers are little endian.
- *
- *   offset size  header
- *        0    4  magic "TMPK"
- *        4    1  version = 1
- *        5    3  zero
- *        8    4  bytes of the whole pack
- *       12    4  number of chunks, 1 or more
- *       16    4  CRC-32C of header and directory without this field
- *       20    4  zero
- *       24    n * 40  directory, sorted by (id, min time)
- *
- *   offset size  directory entry
- *        0    4  series id
- *        4    1  kind (enum pack_kind)
- *        5    3  zero
- *        8    4  number of samples, 1..1024
- *       12    4  offset of the column of times
- *       16    4  offset of the column of values
- *       20    4  offset of the column of start times, 0: none
- *       24    8  min time, ms
- *       32    8  max time, ms
- *
- *   offset size  column
- *        0    4  CRC-32C of the rest of the column
- *        4    4  bytes of payload
- *        8    1  codec
- *        9    3  zero
- *       12    n  payload
- *
- *   codecs of times   0  8 bytes each
- *                     1  zigzag LEB128 varints: first time, first step, then the difference of each
- *                        step to the one before
- *   codecs of floats  0  8 bytes each, bits of the double
- *                     1  codec_float.h
- *   codecs of         0  uvarint length, then the encoding of histogram.h, for each
- *     histograms
- *   codecs of starts  those of times; 0 is an unknown start time
- *
- * Differences are taken modulo 2^64, so that any two times have one. Columns follow the directory
- * in the order they were added; a column of times may be used by several chunks.
- */
+/* pack.c -- reading packs; drawn in pack_private.h. */
 #include "storage/pack.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
-#include "base/vec.h"
 #include "storage/codec_float.h"
 #include "storage/histogram.h"
+#include "storage/pack_cache.h"
+#include "storage/pack_private.h"
 
 #include "base/banned.h"
 
-enum { AT_VERSION = 4, AT_BYTES = 8, AT_CHUNKS = 12, AT_CRC = 16, HEADER_BYTES = 24 };
-enum {
-    AT_KIND = 4,
-    AT_COUNT = 8,
-    AT_TIMES = 12,
-    AT_VALUES = 16,
-    AT_STARTS = 20,
-    AT_MIN_T = 24,
-    AT_MAX_T = 32,
-    ENTRY_BYTES = 40
+/* ---- the directory ---- */
+
+static size_t n_blocks(const struct pack *p)
+{
+    return (p->n_chunks + PACK_BLOCK_CHUNKS - 1) / PACK_BLOCK_CHUNKS;
+}
+
+static const uint8_t *times_entry(const struct pack *p, size_t i)
+{
+    return p->data.ptr + PACK_AT_TABLES + i * PACK_TIMES_BYTES;
+}
+
+static const uint8_t *group_entry(const struct pack *p, size_t i)
+{
+    return times_entry(p, p->n_times) + i * PACK_GROUP_BYTES;
+}
+
+static const uint8_t *block_entry(const struct pack *p, size_t i)
+{
+    return group_entry(p, p->n_groups) + i * PACK_BLOCK_BYTES;
+}
+
+static uint16_t load_u16le(const uint8_t *p)
+{
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+
+/* The column with its checksum from offset at to end, both counted from the end of the directory.
+ * {0} when there is none. */
+static struct pack_span span_between(const struct pack *p, size_t at, size_t end)
+{
+    if (at > end || end - at < PACK_CRC_BYTES || end > p->data.len - p->at_columns)
+        return (struct pack_span){ 0 };
+    return (struct pack_span){ (uint32_t)(p->at_columns + at + PACK_CRC_BYTES),
+                               (uint32_t)(end - at - PACK_CRC_BYTES) };
+}
+
+/* Where the columns of chunks begin. */
+static uint32_t first_values(const struct pack *p)
+{
+    return load_u32le(block_entry(p, 0) + 6);
+}
+
+static struct pack_span group_span(const struct pack *p, size_t i)
+{
+    return span_between(p, load_u32le(group_entry(p, i)),
+                        i + 1 < p->n_groups ? load_u32le(group_entry(p, i + 1)) : first_values(p));
+}
+
+static struct pack_span times_span(const struct pack *p, size_t i)
+{
+    uint32_t end = i + 1 < p->n_times ? load_u32le(times_entry(p, i + 1) + 14)
+                   : p->n_groups      ? load_u32le(group_entry(p, 0))
+                                      : first_values(p);
+
+    return span_between(p, load_u32le(times_entry(p, i) + 14), end);
+}
+
+/* Walks over the entries of a block. */
+struct walk {
+    const struct pack *pack;
+    struct reader r;
+    uint32_t id, times;
+    size_t at; /* the next column of values or starts */
+    bool bad;
 };
-enum { AT_PAYLOAD_BYTES = 4, AT_CODEC = 8, COLUMN_HEADER_BYTES = 12 };
-enum { VERSION = 1, CODEC_PLAIN = 0, CODEC_STEPS = 1, CODEC_FLOATS = 1 };
-#define NO_STARTS UINT32_MAX /* at_starts in a writer, where 0 is a place */
 
-static const char magic[4] = "TMPK";
-
-struct pack_writer {
-    struct pack_chunk *chunks; /* at_times, at_values, at_starts: from the start of columns */
-    size_t n, cap;
-    struct buf columns, scratch, one, out;
-    int64_t times[PACK_MAX_SAMPLES]; /* of the last chunk */
-    size_t n_times;
-    struct floats_scratch floats;
-};
-
-/* ---- writing ---- */
-
-struct pack_writer *pack_writer_new(void)
+static struct walk walk_block(const struct pack *p, size_t block)
 {
-    return calloc(1, sizeof(struct pack_writer));
+    const uint8_t *e = block_entry(p, block);
+    size_t from = PACK_HEADER_BYTES + load_u16le(e + 4);
+    struct walk w = { .pack = p, .id = load_u32le(e), .at = load_u32le(e + 6) };
+
+    w.bad = from > p->at_columns;
+    w.r = reader_on(w.bad ? (struct bytes){ 0 }
+                          : (struct bytes){ p->data.ptr + from, p->at_columns - from });
+    return w;
 }
 
-void pack_writer_free(struct pack_writer *w)
+/* The next column of this length. */
+static struct pack_span take_column(struct walk *w, uint64_t len)
 {
-    if (!w)
+    size_t left = w->pack->data.len - w->pack->at_columns;
+    struct pack_span span = { 0 };
+
+    if (w->at <= left && len <= left - w->at && PACK_CRC_BYTES <= left - w->at - len)
+        span = span_between(w->pack, w->at, w->at + len + PACK_CRC_BYTES);
+    w->bad |= !span.at;
+    w->at += span.len + PACK_CRC_BYTES;
+    return span;
+}
+
+static void take_times(struct walk *w, struct pack_chunk *c)
+{
+    const uint8_t *e;
+
+    if (w->times >= w->pack->n_times) {
+        w->bad = true;
         return;
-    free(w->chunks);
-    buf_free(&w->columns);
-    buf_free(&w->scratch);
-    buf_free(&w->one);
-    buf_free(&w->out);
-    free(w);
-}
-
-size_t pack_writer_count(const struct pack_writer *w)
-{
-    return w->n;
-}
-
-/* A column's header without its checksum and length, which end_column() fills in. */
-static size_t begin_column(struct buf *b, uint8_t codec)
-{
-    const uint8_t header[COLUMN_HEADER_BYTES] = { [AT_CODEC] = codec };
-    size_t start = b->len;
-
-    buf_add(b, header, sizeof header);
-    return start;
-}
-
-static void end_column(struct buf *b, size_t start)
-{
-    if (b->failed)
-        return;
-    store_u32le(b->ptr + start + AT_PAYLOAD_BYTES,
-                (uint32_t)(b->len - start - COLUMN_HEADER_BYTES));
-    store_u32le(b->ptr + start, crc32c(0, b->ptr + start + 4, b->len - start - 4));
-}
-
-/* Times, or start times. */
-static void encode_times(struct buf *b, const int64_t *t_ms, size_t n)
-{
-    size_t start = begin_column(b, CODEC_STEPS);
-    uint64_t last = 0, step = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        uint64_t t = (uint64_t)t_ms[i], next_step = t - last;
-
-        buf_varint(b, (int64_t)(i < 2 ? next_step : next_step - step));
-        last = t;
-        step = next_step;
     }
-    end_column(b, start);
+    e = times_entry(w->pack, w->times);
+    c->min_t_ms = (int64_t)load_u64le(e);
+    c->max_t_ms = (int64_t)((uint64_t)c->min_t_ms + load_u32le(e + 8));
+    c->n = load_u16le(e + 12);
+    c->times = times_span(w->pack, w->times);
+    w->bad |= !c->times.at;
 }
 
-static void encode_floats(struct pack_writer *w, const double *v, size_t n)
+static void take_values(struct walk *w, struct pack_chunk *c, uint8_t head)
 {
-    size_t start = begin_column(&w->scratch, CODEC_FLOATS);
+    if (c->content == PACK_BUCKET) {
+        uint64_t group = read_uvarint(&w->r);
 
-    floats_encode(&w->scratch, v, n, &w->floats);
-    end_column(&w->scratch, start);
-}
+        c->rank = read_u8(&w->r);
+        if (group < w->pack->n_groups)
+            c->values = group_span(w->pack, group);
+    } else {
+        uint64_t len = read_uvarint(&w->r);
 
-static void encode_histograms(struct pack_writer *w, enum pack_kind kind,
-                              const struct histogram *const *h, size_t n)
-{
-    size_t start = begin_column(&w->scratch, CODEC_PLAIN);
+        c->is_inline = head & PACK_INLINE;
+        if (c->is_inline) {
+            struct bytes here = read_bytes(&w->r, len);
 
-    for (size_t i = 0; i < n; i++) {
-        ASSERT(h[i]->is_integer == (kind == PACK_INT_HISTOGRAM));
-        buf_clear(&w->one);
-        histogram_encode(&w->one, h[i]);
-        w->scratch.failed |= w->one.failed;
-        buf_uvarint(&w->scratch, w->one.len);
-        buf_add(&w->scratch, w->one.ptr, w->one.len);
+            if (here.ptr)
+                c->values = (struct pack_span){ (uint32_t)(here.ptr - w->pack->data.ptr),
+                                                (uint32_t)here.len };
+        } else {
+            c->values = take_column(w, len);
+        }
     }
-    end_column(&w->scratch, start);
+    w->bad |= !c->values.at;
 }
 
-static bool any_start(const int64_t *start_ms, size_t n)
+static enum pack_kind kind_of(uint8_t content)
 {
-    for (size_t i = 0; start_ms && i < n; i++)
-        if (start_ms[i])
-            return true;
-    return false;
+    static const enum pack_kind kinds[PACK_CONTENT_COUNT] = { [PACK_FLOATS] = PACK_FLOAT,
+                                                              [PACK_INT_ROWS] = PACK_INT_HISTOGRAM,
+                                                              [PACK_FLOAT_ROWS] =
+                                                                  PACK_FLOAT_HISTOGRAM,
+                                                              [PACK_BUCKET] = PACK_FLOAT };
+
+    return content < PACK_CONTENT_COUNT ? kinds[content] : PACK_KIND_COUNT;
 }
 
-static bool same_times(const struct pack_writer *w, struct pack_times times)
+/* The next entry; sets bad when it makes no sense. */
+static struct pack_chunk walk_next(struct walk *w)
 {
-    return w->n > 0 && times.n == w->n_times
-           && memcmp(times.t_ms, w->times, times.n * sizeof *w->times) == 0;
-}
+    uint8_t head = read_u8(&w->r);
+    struct pack_chunk c = { .content = head & PACK_CONTENT_MASK };
+    uint64_t step = head & PACK_NEXT_ID ? 1 : read_uvarint(&w->r);
 
-static void check_times(struct pack_times times)
-{
-    ASSERT(times.n >= 1 && times.n <= PACK_MAX_SAMPLES);
-    for (size_t i = 1; i < times.n; i++)
-        ASSERT(times.t_ms[i] > times.t_ms[i - 1]); /* a pack that breaks this cannot be read */
-}
+    w->bad |= step > UINT32_MAX - w->id || head & 128;
+    c.id = w->id += (uint32_t)step;
+    if (!(head & PACK_SAME_TIMES)) {
+        uint64_t number = read_uvarint(&w->r);
 
-enum errc pack_writer_add(struct pack_writer *w, uint32_t id, struct pack_times times,
-                          struct pack_values values)
-{
-    bool shared = same_times(w, times);
-    struct pack_chunk chunk = { .id = id,
-                                .kind = values.kind,
-                                .n = times.n,
-                                .min_t_ms = times.t_ms[0],
-                                .max_t_ms = times.t_ms[times.n - 1] };
-
-    check_times(times);
-    buf_clear(&w->scratch);
-    w->scratch.failed = false;
-    if (!shared)
-        encode_times(&w->scratch, times.t_ms, times.n);
-    chunk.at_times = shared ? w->chunks[w->n - 1].at_times : (uint32_t)w->columns.len;
-    chunk.at_values = (uint32_t)(w->columns.len + w->scratch.len);
-    if (values.kind == PACK_FLOAT)
-        encode_floats(w, values.floats, times.n);
-    else
-        encode_histograms(w, values.kind, values.histograms, times.n);
-    chunk.at_starts = NO_STARTS;
-    if (any_start(values.start_ms, times.n)) {
-        chunk.at_starts = (uint32_t)(w->columns.len + w->scratch.len);
-        encode_times(&w->scratch, values.start_ms, times.n);
+        w->times = number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
     }
-    if (w->n > 0
-        && HEADER_BYTES + (w->n + 1) * ENTRY_BYTES + w->columns.len + w->scratch.len
-               > PACK_TARGET_BYTES)
-        return ERR_FULL;
-    if (w->scratch.failed || !buf_reserve(&w->columns, w->scratch.len)
-        || !vec_reserve(&w->chunks, &w->cap, w->n + 1, sizeof *w->chunks)) {
-        w->columns.failed = false;
-        return ERR_NOMEM;
-    }
-    buf_add(&w->columns, w->scratch.ptr, w->scratch.len);
-    w->chunks[w->n++] = chunk;
-    memcpy(w->times, times.t_ms, times.n * sizeof *w->times);
-    w->n_times = times.n;
-    return OK;
+    take_times(w, &c);
+    c.kind = kind_of(c.content);
+    take_values(w, &c, head);
+    if (head & PACK_HAS_STARTS)
+        c.starts = take_column(w, read_uvarint(&w->r));
+    w->bad |= w->r.overrun;
+    return c;
 }
-
-static int compare_chunks(const void *a, const void *b)
-{
-    const struct pack_chunk *x = a, *y = b;
-
-    if (x->id != y->id)
-        return x->id < y->id ? -1 : 1;
-    return (x->min_t_ms > y->min_t_ms) - (x->min_t_ms < y->min_t_ms);
-}
-
-static void write_entry(struct buf *b, const struct pack_chunk *c, size_t columns_at)
-{
-    buf_u32(b, c->id);
-    buf_u32(b, (uint32_t)c->kind); /* the kind's byte and three zeros */
-    buf_u32(b, (uint32_t)c->n);
-    buf_u32(b, (uint32_t)(columns_at + c->at_times));
-    buf_u32(b, (uint32_t)(columns_at + c->at_values));
-    buf_u32(b, c->at_starts == NO_STARTS ? 0 : (uint32_t)(columns_at + c->at_starts));
-    buf_u64(b, (uint64_t)c->min_t_ms);
-    buf_u64(b, (uint64_t)c->max_t_ms);
-}
-
-/* Over header and directory, their own field left out. */
-static uint32_t directory_crc(const uint8_t *p, size_t n_chunks)
-{
-    return crc32c(crc32c(0, p, AT_CRC), p + AT_CRC + 4,
-                  HEADER_BYTES + n_chunks * ENTRY_BYTES - AT_CRC - 4);
-}
-
-enum errc pack_writer_finish(struct pack_writer *w, struct bytes *out)
-{
-    size_t columns_at = HEADER_BYTES + w->n * ENTRY_BYTES;
-
-    ASSERT(w->n > 0);
-    qsort(w->chunks, w->n, sizeof *w->chunks, compare_chunks);
-    buf_clear(&w->out);
-    buf_add(&w->out, magic, sizeof magic);
-    buf_u32(&w->out, VERSION);
-    buf_u32(&w->out, (uint32_t)(columns_at + w->columns.len));
-    buf_u32(&w->out, (uint32_t)w->n);
-    buf_u64(&w->out, 0);
-    for (size_t i = 0; i < w->n; i++)
-        write_entry(&w->out, &w->chunks[i], columns_at);
-    buf_add(&w->out, w->columns.ptr, w->columns.len);
-    if (w->out.failed)
-        return ERR_NOMEM;
-    store_u32le(w->out.ptr + AT_CRC, directory_crc(w->out.ptr, w->n));
-    w->n = 0;
-    buf_clear(&w->columns);
-    *out = buf_as_bytes(&w->out);
-    return OK;
-}
-
-/* ---- reading ---- */
 
 struct pack_chunk pack_chunk(const struct pack *p, size_t i)
 {
-    const uint8_t *e = p->data.ptr + HEADER_BYTES + i * ENTRY_BYTES;
+    struct pack_chunk c = { 0 };
+    struct walk w;
 
     DEBUG_ASSERT(i < p->n_chunks);
-    return (struct pack_chunk){ .id = load_u32le(e),
-                                .kind = (enum pack_kind)e[AT_KIND],
-                                .n = load_u32le(e + AT_COUNT),
-                                .min_t_ms = (int64_t)load_u64le(e + AT_MIN_T),
-                                .max_t_ms = (int64_t)load_u64le(e + AT_MAX_T),
-                                .at_times = load_u32le(e + AT_TIMES),
-                                .at_values = load_u32le(e + AT_VALUES),
-                                .at_starts = load_u32le(e + AT_STARTS) };
+    if (!p->at_columns)
+        return pack_v1_chunk(p, i);
+    w = walk_block(p, i / PACK_BLOCK_CHUNKS);
+    for (size_t k = 0; k <= i % PACK_BLOCK_CHUNKS && !w.bad; k++)
+        c = walk_next(&w);
+    if (w.bad)
+        c.times.at = 0; /* pack_read() refuses it */
+    return c;
 }
 
-/* Whether a whole column lies at offset, behind the directory. */
-static bool column_fits(const struct pack *p, uint32_t at)
+size_t pack_find(const struct pack *p, uint32_t id)
 {
-    return at >= HEADER_BYTES + p->n_chunks * ENTRY_BYTES && at <= p->data.len
-           && p->data.len - at >= COLUMN_HEADER_BYTES
-           && load_u32le(p->data.ptr + at + AT_PAYLOAD_BYTES)
-                  <= p->data.len - at - COLUMN_HEADER_BYTES;
+    size_t low = 0, high = n_blocks(p);
+    struct walk w = { 0 };
+
+    if (!p->at_columns)
+        return pack_v1_find(p, id);
+    while (low < high) { /* the first block that begins with id or more */
+        size_t mid = low + (high - low) / 2;
+
+        if (load_u32le(block_entry(p, mid)) < id)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    for (size_t i = low ? (low - 1) * PACK_BLOCK_CHUNKS : 0; i < p->n_chunks; i++) {
+        struct pack_chunk c;
+
+        if (i % PACK_BLOCK_CHUNKS == 0)
+            w = walk_block(p, i / PACK_BLOCK_CHUNKS);
+        c = walk_next(&w);
+        if (w.bad || c.id > id)
+            break;
+        if (c.id == id)
+            return i;
+    }
+    return p->n_chunks;
 }
 
+/* ---- opening ---- */
+
+static uint32_t directory_crc(const struct pack *p)
+{
+    const uint8_t *b = p->data.ptr;
+
+    return crc32c(crc32c(0, b, PACK_AT_CRC), b + PACK_AT_CRC + 4, p->at_columns - PACK_AT_CRC - 4);
+}
+
+static bool is_sound_chunk(const struct pack_chunk *c, const struct pack_chunk *last)
+{
+    return c->n >= 1 && c->n <= PACK_MAX_SAMPLES && c->min_t_ms <= c->max_t_ms
+           && (!last || pack_compare(last->id, last->min_t_ms, c->id, c->min_t_ms) <= 0);
+}
+
+/* Whether blocks and entries agree with each other and with the pack's size. */
 static bool directory_is_sound(const struct pack *p)
 {
     struct pack_chunk last = { 0 };
+    struct walk w = { 0 };
 
     for (size_t i = 0; i < p->n_chunks; i++) {
-        struct pack_chunk c = pack_chunk(p, i);
+        struct pack_chunk c;
 
-        if (c.n < 1 || c.n > PACK_MAX_SAMPLES || c.min_t_ms > c.max_t_ms
-            || (i > 0 && compare_chunks(&last, &c) > 0))
+        if (i % PACK_BLOCK_CHUNKS == 0) {
+            struct walk next = walk_block(p, i / PACK_BLOCK_CHUNKS);
+
+            if (i > 0 && (next.r.p != w.r.p || next.at != w.at))
+                return false;
+            w = next;
+        }
+        c = walk_next(&w);
+        if (w.bad || !is_sound_chunk(&c, i ? &last : NULL))
             return false;
         last = c;
     }
-    return true;
+    return reader_left(&w.r) == 0 && w.at == p->data.len - p->at_columns;
+}
+
+/* Whether the fixed tables fit into the directory. */
+static bool tables_fit(struct pack *p)
+{
+    size_t room = p->at_columns - PACK_HEADER_BYTES;
+
+    if (room < PACK_AT_TABLES - PACK_HEADER_BYTES)
+        return false;
+    p->n_times = load_u16le(p->data.ptr + PACK_HEADER_BYTES);
+    p->n_groups = load_u16le(p->data.ptr + PACK_HEADER_BYTES + 2);
+    return p->n_chunks >= 1 && p->n_chunks <= room
+           && (size_t)(block_entry(p, n_blocks(p)) - p->data.ptr) <= p->at_columns;
 }
 
 enum errc pack_open(struct bytes data, bool trusted, struct pack *out, struct err *err)
 {
     struct pack p = { .data = data };
 
-    if (data.len < HEADER_BYTES || memcmp(data.ptr, magic, sizeof magic) != 0)
+    if (data.len < PACK_HEADER_BYTES || memcmp(data.ptr, pack_magic, sizeof pack_magic) != 0)
         return err_set(err, ERR_CORRUPT, 0, "not a pack");
-    if (data.ptr[AT_VERSION] > VERSION)
+    if (data.ptr[PACK_AT_VERSION] > PACK_VERSION)
         return err_set(err, ERR_UNSUPPORTED, 0, "pack version %d is newer than this program",
-                       data.ptr[AT_VERSION]);
-    p.n_chunks = load_u32le(data.ptr + AT_CHUNKS);
-    if (load_u32le(data.ptr + AT_BYTES) != data.len || p.n_chunks < 1
-        || p.n_chunks > (data.len - HEADER_BYTES) / ENTRY_BYTES)
+                       data.ptr[PACK_AT_VERSION]);
+    if (data.ptr[PACK_AT_VERSION] < PACK_VERSION)
+        return pack_v1_open(data, trusted, out, err);
+    p.n_chunks = load_u32le(data.ptr + PACK_AT_CHUNKS);
+    if (load_u32le(data.ptr + PACK_AT_BYTES) != data.len
+        || load_u32le(data.ptr + PACK_AT_DIRECTORY_BYTES) > data.len - PACK_HEADER_BYTES)
         return err_set(err, ERR_CORRUPT, 0, "pack header is damaged");
-    if (!trusted && load_u32le(data.ptr + AT_CRC) != directory_crc(data.ptr, p.n_chunks))
+    p.at_columns = PACK_HEADER_BYTES + load_u32le(data.ptr + PACK_AT_DIRECTORY_BYTES);
+    if (!trusted && load_u32le(data.ptr + PACK_AT_CRC) != directory_crc(&p))
         return err_set(err, ERR_CORRUPT, 0, "checksum of pack directory is wrong");
-    if (!trusted && !directory_is_sound(&p))
+    if (!tables_fit(&p) || (!trusted && !directory_is_sound(&p)))
         return err_set(err, ERR_CORRUPT, 0, "pack directory is damaged");
     *out = p;
     return OK;
 }
 
-size_t pack_find(const struct pack *p, uint32_t id)
+/* ---- reading ---- */
+
+/* The payload of a column, its checksum checked. */
+static enum errc open_column(const struct pack *p, struct pack_span span, struct bytes *payload,
+                             struct err *err)
 {
-    size_t low = 0, high = p->n_chunks;
-
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-
-        if (load_u32le(p->data.ptr + HEADER_BYTES + mid * ENTRY_BYTES) < id)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low < p->n_chunks && pack_chunk(p, low).id == id ? low : p->n_chunks;
-}
-
-/* The codec and payload of the column at offset. */
-static enum errc open_column(const struct pack *p, uint32_t at, uint8_t *codec,
-                             struct bytes *payload, struct err *err)
-{
-    const uint8_t *c = p->data.ptr + at;
-
-    if (!column_fits(p, at))
-        return err_set(err, ERR_CORRUPT, 0, "pack column at %u is outside its pack", at);
-    *payload = (struct bytes){ c + COLUMN_HEADER_BYTES, load_u32le(c + AT_PAYLOAD_BYTES) };
-    if (load_u32le(c) != crc32c(0, c + 4, COLUMN_HEADER_BYTES - 4 + payload->len))
-        return err_set(err, ERR_CORRUPT, 0, "checksum of pack column at %u is wrong", at);
-    *codec = c[AT_CODEC];
+    *payload = (struct bytes){ p->data.ptr + span.at, span.len };
+    if (load_u32le(payload->ptr - PACK_CRC_BYTES) != crc32c(0, payload->ptr, payload->len))
+        return err_set(err, ERR_CORRUPT, 0, "checksum of pack column at %u is wrong", span.at);
     return OK;
 }
 
-static bool decode_steps(struct bytes payload, int64_t *t_ms, size_t n)
+static enum errc damaged(const char *what, struct pack_span span, struct err *err)
 {
-    struct reader r = reader_on(payload);
-    uint64_t t = 0, step = 0;
-
-    for (size_t i = 0; i < n; i++) {
-        uint64_t delta = (uint64_t)read_varint(&r);
-
-        step = i < 2 ? delta : step + delta;
-        t += step;
-        t_ms[i] = (int64_t)t;
-    }
-    return !r.overrun && reader_left(&r) == 0;
+    return err_set(err, ERR_CORRUPT, 0, "pack column of %s at %u is damaged", what, span.at);
 }
 
-static bool decode_plain(struct bytes payload, void *out, size_t n)
-{
-    if (payload.len != n * 8)
-        return false;
-    memcpy(out, payload.ptr, payload.len);
-    return true;
-}
-
-static bool decode_floats(struct bytes payload, double *v, size_t n)
+static bool decode_ints(struct bytes payload, int64_t *out, size_t n)
 {
     struct reader r = reader_on(payload);
 
-    return floats_decode(&r, v, n) && reader_left(&r) == 0;
+    return ints_decode(&r, out, n) && reader_left(&r) == 0;
+}
+
+static bool decode_floats(struct bytes payload, double *out, size_t n)
+{
+    struct reader r = reader_on(payload);
+
+    return floats_decode(&r, out, n) && reader_left(&r) == 0;
 }
 
 static bool times_are_sound(const struct pack_chunk *chunk, const int64_t *t_ms)
@@ -407,108 +340,250 @@ static bool times_are_sound(const struct pack_chunk *chunk, const int64_t *t_ms)
     return sound;
 }
 
-/* Reads a column of times, or of start times. */
-static enum errc read_times(const struct pack *p, uint32_t at, int64_t *t_ms, size_t n,
+/* What a chunk shares with others, decoded into memory of size bytes. */
+typedef enum errc decode_shared(const struct pack *p, const struct pack_chunk *chunk, void *out,
+                                struct err *err);
+
+static enum errc decode_times(const struct pack *p, const struct pack_chunk *chunk, void *out,
+                              struct err *err)
+{
+    struct bytes payload;
+    enum errc rc = open_column(p, chunk->times, &payload, err);
+
+    if (rc != OK)
+        return rc;
+    if (!decode_ints(payload, out, chunk->n) || !times_are_sound(chunk, out))
+        return damaged("times", chunk->times, err);
+    return OK;
+}
+
+/* From the cache, or decoded into it. *out is borrowed from the cache. */
+static enum errc cached(struct pack_cache *cache, const struct pack *p,
+                        const struct pack_chunk *chunk, struct pack_span span, size_t size,
+                        decode_shared *decode, const void **out, struct err *err)
+{
+    const uint8_t *key = p->data.ptr + span.at;
+    void *fresh;
+    enum errc rc;
+
+    *out = pack_cache_get(cache, key, chunk->n);
+    if (*out)
+        return OK;
+    fresh = pack_cache_put(cache, key, chunk->n, size);
+    if (!fresh)
+        return err_set(err, ERR_NOMEM, 0, "out of memory");
+    rc = decode(p, chunk, fresh, err);
+    if (rc != OK)
+        pack_cache_drop(cache, key, chunk->n);
+    *out = fresh;
+    return rc;
+}
+
+static enum errc read_times(const struct pack *p, const struct pack_chunk *chunk,
+                            struct pack_cache *cache, int64_t *out, struct err *err)
+{
+    size_t size = chunk->n * sizeof *out;
+    const void *times;
+    enum errc rc;
+
+    if (!cache)
+        return decode_times(p, chunk, out, err);
+    rc = cached(cache, p, chunk, chunk->times, size, decode_times, &times, err);
+    if (rc == OK)
+        memcpy(out, times, size);
+    return rc;
+}
+
+/* ---- groups ---- */
+
+/* A group's column, opened. */
+struct group {
+    size_t m;
+    uint64_t lengths[PACK_MAX_BUCKETS];
+    struct reader columns;
+};
+
+static enum errc open_group(const struct pack *p, const struct pack_chunk *chunk, struct group *g,
                             struct err *err)
 {
     struct bytes payload;
-    uint8_t codec;
-    enum errc rc = open_column(p, at, &codec, &payload, err);
+    enum errc rc = open_column(p, chunk->values, &payload, err);
 
     if (rc != OK)
         return rc;
-    if (codec > CODEC_STEPS)
-        return err_set(err, ERR_UNSUPPORTED, 0, "codec %d of times is not known", codec);
-    if (!(codec == CODEC_STEPS ? decode_steps(payload, t_ms, n) : decode_plain(payload, t_ms, n)))
-        return err_set(err, ERR_CORRUPT, 0, "pack column of times at %u is damaged", at);
+    g->columns = reader_on(payload);
+    g->m = read_u8(&g->columns);
+    if (g->m > PACK_MAX_BUCKETS || chunk->rank >= g->m)
+        return damaged("buckets", chunk->values, err);
+    for (size_t i = 0; i < g->m; i++)
+        g->lengths[i] = read_uvarint(&g->columns);
     return OK;
 }
 
-static enum errc values_damaged(const struct pack_chunk *chunk, struct err *err)
+/* Adds what a bucket counts beyond those before it to sum; out becomes the bucket's values. */
+static void accumulate(double *restrict sum, double *restrict out, size_t n)
 {
-    return err_set(err, ERR_CORRUPT, 0, "pack column of values at %u is damaged", chunk->at_values);
+    for (size_t i = 0; i < n; i++) {
+        bool number = (f64_bits(out[i]) << 1) < 0xffe0000000000000u;
+
+        sum[i] += number ? out[i] : 0;
+        out[i] = number ? sum[i] : out[i];
+    }
 }
 
-static enum errc open_values(const struct pack *p, const struct pack_chunk *chunk,
-                             uint8_t max_codec, uint8_t *codec, struct bytes *payload,
+/* Decodes the next bucket of a group. */
+static bool next_bucket(struct group *g, size_t i, double *sum, double *out, size_t n)
+{
+    struct bytes column = read_bytes(&g->columns, g->lengths[i]);
+
+    if (g->columns.overrun || !decode_floats(column, out, n))
+        return false;
+    accumulate(sum, out, n);
+    return true;
+}
+
+/* All buckets, one after the other. */
+static enum errc decode_group(const struct pack *p, const struct pack_chunk *chunk, void *out,
+                              struct err *err)
+{
+    double sum[PACK_MAX_SAMPLES];
+    struct group g;
+    enum errc rc = open_group(p, chunk, &g, err);
+
+    memset(sum, 0, chunk->n * sizeof *sum);
+    for (size_t i = 0; rc == OK && i < g.m; i++)
+        if (!next_bucket(&g, i, sum, (double *)out + i * chunk->n, chunk->n))
+            rc = damaged("buckets", chunk->values, err);
+    return rc;
+}
+
+/* One bucket without a cache: those below it are decoded for nothing. */
+static enum errc decode_bucket(const struct pack *p, const struct pack_chunk *chunk, double *out,
+                               struct err *err)
+{
+    double sum[PACK_MAX_SAMPLES];
+    struct group g;
+    enum errc rc = open_group(p, chunk, &g, err);
+
+    memset(sum, 0, chunk->n * sizeof *sum);
+    for (size_t i = 0; rc == OK && i <= chunk->rank; i++)
+        if (!next_bucket(&g, i, sum, out, chunk->n))
+            rc = damaged("buckets", chunk->values, err);
+    return rc;
+}
+
+static enum errc read_bucket(const struct pack *p, const struct pack_chunk *chunk,
+                             struct pack_cache *cache, double *out, struct err *err)
+{
+    uint8_t m = chunk->values.len ? p->data.ptr[chunk->values.at] : 0;
+    size_t size = chunk->n * sizeof *out;
+    const void *all;
+    enum errc rc;
+
+    if (!cache)
+        return decode_bucket(p, chunk, out, err);
+    rc = cached(cache, p, chunk, chunk->values, m * size, decode_group, &all, err);
+    if (rc == OK && chunk->rank >= m)
+        rc = damaged("buckets", chunk->values, err);
+    if (rc == OK)
+        memcpy(out, (const double *)all + chunk->rank * chunk->n, size);
+    return rc;
+}
+
+/* ---- chunks ---- */
+
+static enum errc read_floats(const struct pack *p, const struct pack_chunk *chunk, double *out,
                              struct err *err)
 {
-    enum errc rc = open_column(p, chunk->at_values, codec, payload, err);
+    struct bytes payload = { p->data.ptr + chunk->values.at, chunk->values.len };
+    enum errc rc = chunk->is_inline ? OK : open_column(p, chunk->values, &payload, err);
 
-    if (rc == OK && *codec > max_codec)
-        rc = err_set(err, ERR_UNSUPPORTED, 0, "codec %d of values is not known", *codec);
+    if (rc == OK && !decode_floats(payload, out, chunk->n))
+        rc = damaged("values", chunk->values, err);
     return rc;
 }
 
-static enum errc read_floats(const struct pack *p, const struct pack_chunk *chunk,
-                             struct column *out, const int64_t *t_ms, struct err *err)
+enum errc pack_decode_rows(struct bytes payload, const int64_t *t_ms, size_t n, bool is_integer,
+                           struct column *out)
 {
-    struct bytes payload;
-    uint8_t codec;
-    enum errc rc = open_values(p, chunk, CODEC_FLOATS, &codec, &payload, err);
+    struct reader r = reader_on(payload);
+    enum errc rc = OK;
+
+    for (size_t i = 0; rc == OK && i < n; i++) {
+        rc = column_add_encoded(out, t_ms[i], read_bytes(&r, read_uvarint(&r)));
+        if (rc == OK && out->h[out->n - 1]->is_integer != is_integer)
+            rc = ERR_CORRUPT;
+    }
+    return rc == OK && reader_left(&r) > 0 ? ERR_CORRUPT : rc;
+}
+
+static enum errc read_rows(const struct pack *p, const struct pack_chunk *chunk,
+                           const int64_t *t_ms, struct column *out, struct err *err)
+{
+    struct bytes payload = { p->data.ptr + chunk->values.at, chunk->values.len };
+    enum errc rc = chunk->is_inline ? OK : open_column(p, chunk->values, &payload, err);
 
     if (rc != OK)
         return rc;
-    if (!(codec == CODEC_FLOATS ? decode_floats(payload, out->v + out->n, chunk->n)
-                                : decode_plain(payload, out->v + out->n, chunk->n)))
-        return values_damaged(chunk, err);
-    memcpy(out->t_ms + out->n, t_ms, chunk->n * sizeof *t_ms);
-    column_filled(out, chunk->n);
-    return OK;
-}
-
-static enum errc read_histograms(const struct pack *p, const struct pack_chunk *chunk,
-                                 struct column *out, const int64_t *t_ms, struct err *err)
-{
-    struct bytes payload;
-    uint8_t codec;
-    enum errc rc = open_values(p, chunk, CODEC_PLAIN, &codec, &payload, err);
-    struct reader r = reader_on(payload);
-
-    for (size_t i = 0; rc == OK && i < chunk->n; i++) {
-        rc = column_add_encoded(out, t_ms[i], read_bytes(&r, read_uvarint(&r)));
-        if (rc == OK && out->h[out->n - 1]->is_integer != (chunk->kind == PACK_INT_HISTOGRAM))
-            rc = ERR_CORRUPT;
-        if (rc == ERR_CORRUPT)
-            rc = values_damaged(chunk, err);
-        else if (rc == ERR_NOMEM)
-            rc = err_set(err, ERR_NOMEM, 0, "out of memory");
-    }
-    if (rc == OK && reader_left(&r) > 0)
-        rc = values_damaged(chunk, err);
-    return rc;
+    rc = pack_decode_rows(payload, t_ms, chunk->n, chunk->content == PACK_INT_ROWS, out);
+    if (rc == ERR_CORRUPT)
+        rc = damaged("values", chunk->values, err);
+    return rc == ERR_NOMEM ? err_set(err, ERR_NOMEM, 0, "out of memory") : rc;
 }
 
 static enum errc read_starts(const struct pack *p, const struct pack_chunk *chunk,
                              struct column *out, struct err *err)
 {
     int64_t start_ms[PACK_MAX_SAMPLES];
-    enum errc rc = read_times(p, chunk->at_starts, start_ms, chunk->n, err);
+    struct bytes payload;
+    enum errc rc = open_column(p, chunk->starts, &payload, err);
 
+    if (rc == OK && !decode_ints(payload, start_ms, chunk->n))
+        rc = damaged("start times", chunk->starts, err);
     for (size_t i = 0; rc == OK && i < chunk->n; i++)
         if (!column_set_start_at(out, out->n - chunk->n + i, start_ms[i]))
             rc = err_set(err, ERR_NOMEM, 0, "out of memory");
     return rc;
 }
 
-enum errc pack_read(const struct pack *p, const struct pack_chunk *chunk, struct column *out,
-                    struct err *err)
+/* Times and floats go where the column has room for them and become part of it at the end. */
+static enum errc read_values(const struct pack *p, const struct pack_chunk *chunk,
+                             struct pack_cache *cache, struct column *out, struct err *err)
 {
     int64_t t_ms[PACK_MAX_SAMPLES];
+    double *v = out->v + out->n;
+    enum errc rc;
+
+    if (chunk->kind != PACK_FLOAT) { /* appended one by one, which writes the times as well */
+        rc = read_times(p, chunk, cache, t_ms, err);
+        return rc == OK ? read_rows(p, chunk, t_ms, out, err) : rc;
+    }
+    rc = read_times(p, chunk, cache, out->t_ms + out->n, err);
+    if (rc == OK)
+        rc = chunk->content == PACK_BUCKET ? read_bucket(p, chunk, cache, v, err)
+                                           : read_floats(p, chunk, v, err);
+    if (rc == OK)
+        column_filled(out, chunk->n);
+    return rc;
+}
+
+enum errc pack_read(const struct pack *p, const struct pack_chunk *chunk, struct pack_cache *cache,
+                    struct column *out, struct err *err)
+{
     size_t n_before = out->n;
     enum errc rc;
 
     if (chunk->kind >= PACK_KIND_COUNT)
         return err_set(err, ERR_UNSUPPORTED, 0, "values of kind %d cannot be read", chunk->kind);
+    if (!chunk->times.at)
+        return err_set(err, ERR_CORRUPT, 0, "pack directory is damaged");
     if (!column_reserve(out, out->n + chunk->n))
         return err_set(err, ERR_NOMEM, 0, "out of memory");
-    rc = read_times(p, chunk->at_times, t_ms, chunk->n, err);
-    if (rc == OK && !times_are_sound(chunk, t_ms))
-        rc = err_set(err, ERR_CORRUPT, 0, "pack column of times at %u is damaged", chunk->at_times);
-    if (rc == OK)
-        rc = chunk->kind == PACK_FLOAT ? read_floats(p, chunk, out, t_ms, err)
-                                       : read_histograms(p, chunk, out, t_ms, err);
-    if (rc == OK && chunk->at_starts)
+    if (!p->at_columns)
+        rc = pack_v1_read(p, chunk, out, err);
+    else
+        rc = read_values(p, chunk, cache, out, err);
+    if (rc == OK && p->at_columns && chunk->starts.at)
         rc = read_starts(p, chunk, out, err);
     if (rc != OK)
         out->n = n_before;

@@ -1,13 +1,15 @@
 /* pack.h -- columns of several series in one block of bytes, the unit in which samples are stored.
  *
  * A pack holds chunks: runs of at most PACK_MAX_SAMPLES samples of one series, each a column of
- * times, a column of values of some kind, and perhaps a column of start times. A column names
- * its codec, so that codecs can change while old packs stay readable. Chunks of a pack that have
- * the same times share one column. A pack is self-contained, and immutable once finished; the bytes
- * are drawn in pack.c and pinned by tests/golden/pack_v1.bin.
+ * times and a column of values of some kind, and perhaps a column of start times. How values are
+ * encoded is named by a number for each chunk, so that codecs can change while old packs stay
+ * readable. Chunks of a pack that have the same times share one column. The buckets of a classic
+ * histogram may be stored as a group, each as what it counts beyond the bucket below it. A pack is
+ * self-contained, and immutable once finished; the bytes are drawn in pack_private.h and pinned by
+ * tests/golden/pack_v*.bin.
  *
- * One checksum covers the header and directory, and each column has its own: damage to a column is
- * an error for the series that use it, and for no other.
+ * One checksum covers the header and directory, small columns included, and each other column has
+ * its own: damage to a column is an error for the series that use it, and for no other.
  *
  * Threads: a writer belongs to one thread; finished bytes may be read by any number.
  */
@@ -23,12 +25,14 @@
 
 enum {
     PACK_TARGET_BYTES = 8 * 4096 - 16, /* eight pages, less the header LMDB puts before them */
-    PACK_MAX_SAMPLES = 1024
+    PACK_MAX_SAMPLES = 5760,           /* a day at 15 s */
+    PACK_MAX_BUCKETS = 64,
 };
 
 enum pack_kind { PACK_FLOAT, PACK_INT_HISTOGRAM, PACK_FLOAT_HISTOGRAM, PACK_KIND_COUNT };
 
-/* n times in milliseconds, strictly increasing, 1 <= n <= PACK_MAX_SAMPLES. */
+/* n times in milliseconds, strictly increasing, 1 <= n <= PACK_MAX_SAMPLES, the last at most
+ * UINT32_MAX after the first. */
 struct pack_times {
     const int64_t *t_ms;
     size_t n;
@@ -40,6 +44,14 @@ struct pack_values {
     const double *floats;                      /* PACK_FLOAT */
     const struct histogram *const *histograms; /* the other kinds; all in the form of the kind */
     const int64_t *start_ms;                   /* start times, 0 unknown; NULL: none is known */
+};
+
+/* One series of a histogram: it counts what is at most its bound, so that each next bucket of a
+ * group counts at least as much as the one before, unless a scrape was torn. */
+struct pack_bucket {
+    uint32_t id;
+    const double *floats;
+    const int64_t *start_ms; /* as above */
 };
 
 /* ---- writing ---- */
@@ -56,6 +68,12 @@ void pack_writer_free(struct pack_writer *w);
 MUST_USE enum errc pack_writer_add(struct pack_writer *w, uint32_t id, struct pack_times times,
                                    struct pack_values values);
 
+/* Adds a chunk for each of 2..PACK_MAX_BUCKETS buckets, sorted by their bounds. Errors as above, and
+ *   ERR_UNSUPPORTED  these values are not whole numbers up to 2^53 (or what is no number): add them
+ *                    one by one */
+MUST_USE enum errc pack_writer_add_buckets(struct pack_writer *w, struct pack_times times,
+                                           const struct pack_bucket *buckets, size_t n);
+
 /* Chunks added since the last pack_writer_finish(). */
 size_t pack_writer_count(const struct pack_writer *w);
 
@@ -65,10 +83,19 @@ MUST_USE enum errc pack_writer_finish(struct pack_writer *w, struct bytes *out);
 
 /* ---- reading ---- */
 
+struct pack_cache; /* pack_cache.h */
+
 /* An opened pack. Fields are private but for n_chunks. It borrows the bytes. */
 struct pack {
     struct bytes data;
     size_t n_chunks;
+    uint32_t n_times, n_groups;
+    uint32_t at_columns; /* 0: version 1 */
+};
+
+/* Where a column is; private. */
+struct pack_span {
+    uint32_t at, len; /* of the payload */
 };
 
 struct pack_chunk {
@@ -76,11 +103,13 @@ struct pack_chunk {
     enum pack_kind kind;
     size_t n;
     int64_t min_t_ms, max_t_ms;
-    uint32_t at_times, at_values, at_starts; /* private: where the columns are */
+    struct pack_span times, values, starts; /* private, as is the rest; at 0: none */
+    uint8_t content, rank;
+    bool is_inline; /* the values are in the directory */
 };
 
 /* Checks the header and directory. trusted skips the checksum of bytes that have passed this check
- * before; every offset is checked all the same. ERR_CORRUPT, ERR_UNSUPPORTED (newer version). */
+ * before. ERR_CORRUPT, ERR_UNSUPPORTED (newer version). */
 MUST_USE enum errc pack_open(struct bytes data, bool trusted, struct pack *out, struct err *err);
 
 /* Chunk i < n_chunks. Chunks are sorted by (id, min_t_ms). */
@@ -89,8 +118,9 @@ struct pack_chunk pack_chunk(const struct pack *p, size_t i);
 /* The index of the first chunk of series id, or n_chunks when it has none here. */
 size_t pack_find(const struct pack *p, uint32_t id);
 
-/* Appends the chunk's samples to out. ERR_CORRUPT: a checksum fails, or times do not increase
- * within the chunk's bounds; out is unchanged. ERR_UNSUPPORTED: a kind or codec of a newer version.
- * ERR_NOMEM. */
+/* Appends the chunk's samples to out. The cache, which may be NULL, saves decoding what chunks have
+ * in common once more for each. ERR_CORRUPT: a checksum fails, or times do not increase within the
+ * chunk's bounds; out is unchanged. ERR_UNSUPPORTED: a kind or codec of a newer version. ERR_NOMEM.
+ */
 MUST_USE enum errc pack_read(const struct pack *p, const struct pack_chunk *chunk,
-                             struct column *out, struct err *err);
+                             struct pack_cache *cache, struct column *out, struct err *err);
