@@ -80,6 +80,7 @@ static void known_series_are_recognised_in_any_order(void **state)
     struct head *h = head_new();
     struct label items[UNSORTED + 1][2];
     uint32_t known[N];
+    struct buf key = { 0 };
 
     (void)state;
     for (int i = 0; i < N; i++)
@@ -92,15 +93,19 @@ static void known_series_are_recognised_in_any_order(void **state)
     items[UNSORTED][1] = items[0][0];
     for (size_t o = 0; o < ARRAY_LEN(orders); o++) {
         struct labels sets[6];
-        uint32_t refs[6];
+        uint32_t refs[6], last = HEAD_NO_SERIES;
 
         for (size_t i = 0; i < 6; i++)
             sets[i] = orders[o][i] == EMPTY ? (struct labels){ 0 }
                                             : (struct labels){ items[orders[o][i]], 2 };
-        head_recognise(h, sets, 6, refs);
+        head_lock_index(h);
+        for (size_t i = 0; i < 6; i++)
+            refs[i] = head_recognise(h, &last, sets[i], &key);
+        head_unlock_index(h);
         for (size_t i = 0; i < 6; i++)
             assert_int_equal(refs[i], orders[o][i] < N ? known[orders[o][i]] : HEAD_NO_SERIES);
     }
+    buf_free(&key);
     head_free(h);
 }
 

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/arena.h"
+#include "db_tools.h"
 #include "ingest/snappy.h"
 #include "pb_build.h"
 
@@ -520,6 +521,126 @@ static void memory_is_reused_and_the_surplus_given_back(void **state)
     assert_true(fx->rw.batch.samples[0].v == 1);
 }
 
+/* ---- with a store that knows the series ---- */
+
+static void open_store(struct fixture *fx)
+{
+    struct db_options o = test_db_options(NULL);
+
+    fx->rw.db = open_db(&o);
+}
+
+static void build_series(struct fixture *fx, const char *const (*labels)[2], size_t n, double v)
+{
+    for (size_t i = 0; i < n; i++)
+        pb_put_label(&fx->series, labels[i][0], labels[i][1]);
+    pb_put_sample(&fx->series, v, 1000);
+    pb_put_message(&fx->msg, 1, &fx->series);
+}
+
+/* Sends what is built, and checks whether the labels of each series were left out. */
+static void send(struct fixture *fx, const char *left_out)
+{
+    const struct write_batch *b = &fx->rw.batch;
+    struct write_result res = { 0 };
+
+    assert_int_equal(parse(fx), OK);
+    assert_true(b->recognised);
+    assert_int_equal(b->n_series, strlen(left_out));
+    for (size_t i = 0; i < b->n_series; i++) {
+        assert_int_equal(b->series[i].n_labels == 0, left_out[i] == 'y');
+        assert_true(left_out[i] == 'n' || b->series[i].known);
+        assert_int_equal(b->series[i].n_samples, 1);
+    }
+    assert_int_equal(db_append(fx->rw.db, b, &res, &fx->err), OK);
+    assert_int_equal(res.stored, b->n_series);
+    buf_free(&res.text);
+    buf_clear(&fx->msg);
+}
+
+static size_t count_series(const struct fixture *fx)
+{
+    struct db_stats stats;
+
+    db_stats(fx->rw.db, &stats);
+    return stats.head_series;
+}
+
+static const char *const a_labels[][2] = { { "__name__", "up" }, { "job", "a" } };
+static const char *const b_labels[][2] = { { "__name__", "up" }, { "job", "b" }, { "x", "y" } };
+static const char *const c_labels[][2] = { { "__name__", "up" }, { "job", "b" }, { "x", "yy" } };
+
+static void series_in_the_order_of_last_time_need_no_labels(void **state)
+{
+    struct fixture *fx = *state;
+
+    open_store(fx);
+    for (int round = 0; round < 3; round++) {
+        build_series(fx, a_labels, 2, 1);
+        build_series(fx, b_labels, 3, 2);
+        build_series(fx, c_labels, 3, 3);
+        send(fx, round < 2 ? "nnn" : "nyy"); /* the second time the order is learnt */
+    }
+    build_series(fx, b_labels, 3, 2); /* another order: found by their labels */
+    build_series(fx, a_labels, 2, 1);
+    build_series(fx, c_labels, 3, 3);
+    send(fx, "nnn");
+    assert_int_equal(count_series(fx), 3);
+    db_close(fx->rw.db);
+}
+
+/* Sets that begin with the labels of the series expected are others all the same. */
+static void more_labels_than_expected_are_another_series(void **state)
+{
+    static const char *const more[][2] = {
+        { "__name__", "up" }, { "job", "b" }, { "x", "y" }, { "z", "" }
+    };
+    struct fixture *fx = *state;
+
+    open_store(fx);
+    for (int round = 0; round < 2; round++) {
+        build_series(fx, a_labels, 2, 1);
+        build_series(fx, b_labels, 3, 2);
+        send(fx, "nn");
+    }
+    build_series(fx, a_labels, 2, 1);
+    build_series(fx, more, 4, 2); /* an empty label is none */
+    send(fx, "nn");
+    assert_int_equal(count_series(fx), 2);
+    build_series(fx, a_labels, 2, 1);
+    for (size_t i = 0; i < 3; i++)
+        pb_put_label(&fx->series, b_labels[i][0], b_labels[i][1]);
+    pb_put_sample(&fx->series, 7, 1000);
+    pb_put_label(&fx->series, "y", "behind the sample");
+    pb_put_message(&fx->msg, 1, &fx->series);
+    send(fx, "nn");
+    assert_int_equal(count_series(fx), 3);
+    db_close(fx->rw.db);
+}
+
+/* Lengths of one and two bytes. */
+static void long_labels_are_recognised_too(void **state)
+{
+    struct fixture *fx = *state;
+
+    open_store(fx);
+    for (int round = 0; round < 3; round++) {
+        for (size_t n = 100; n < 140; n++) {
+            char text[200];
+
+            memset(text, 'v', n);
+            text[n] = 0;
+            pb_put_label(&fx->series, "__name__", "up");
+            pb_put_label(&fx->series, "l", text);
+            pb_put_sample(&fx->series, 1, 1000);
+            pb_put_message(&fx->msg, 1, &fx->series);
+        }
+        send(fx, round < 2 ? "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+                           : "nyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy");
+    }
+    db_close(fx->rw.db);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -542,6 +663,9 @@ int main(void)
         TEST(limits_are_named),
         TEST(a_body_over_the_limit_is_refused),
         TEST(memory_is_reused_and_the_surplus_given_back),
+        TEST(series_in_the_order_of_last_time_need_no_labels),
+        TEST(more_labels_than_expected_are_another_series),
+        TEST(long_labels_are_recognised_too),
     };
 #undef TEST
 

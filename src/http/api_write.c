@@ -123,6 +123,7 @@ void api_write(void *ctx, const struct http_request *rq, struct http_response *r
         write_error(rs, ERR_NOMEM, &(struct err){ .code = ERR_NOMEM });
         return;
     }
+    s->rw.db = api_db(api);
     rc = remote_write_read(&s->rw, rq->body, &err);
     if (!rc)
         rc = db_append(api_db(api), &s->rw.batch, &res, &err);

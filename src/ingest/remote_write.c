@@ -240,20 +240,16 @@ static void check_message(struct parse *p, const struct pb_field *f,
     pb_leave(&p->r, outer);
 }
 
-static void read_series(struct parse *p, const struct pb_field *in)
+/* False: a series that is known has further labels. */
+static bool read_series_fields(struct parse *p, struct write_series *s)
 {
-    struct remote_write *rw = p->rw;
-    size_t n = rw->batch.n_series, first_label = rw->n_labels;
-    struct write_series s = { .first_sample = rw->batch.n_samples };
-    const uint8_t *outer;
     struct pb_field f;
 
-    if (UNLIKELY(n == rw->cap_series) && !grow_series(p))
-        return;
-    outer = pb_enter(&p->r, in);
     while (pb_next(&p->r, &f))
         switch (f.key) {
         case PB_KEY(1, PB_BYTES):
+            if (s->known)
+                return false;
             read_label(p, &f);
             break;
         case PB_KEY(2, PB_BYTES):
@@ -261,18 +257,60 @@ static void read_series(struct parse *p, const struct pb_field *in)
             break;
         case PB_KEY(3, PB_BYTES):
             check_message(p, &f, &exemplar_message);
-            rw->n_exemplars++;
+            p->rw->n_exemplars++;
             break;
         case PB_KEY(4, PB_BYTES):
             check_message(p, &f, &histogram_message);
-            rw->n_histograms++;
-            s.n_unsupported++;
+            p->rw->n_histograms++;
+            s->n_unsupported++;
             break;
         default:
             pb_unknown(&p->r, &f, 4);
         }
+    return true;
+}
+
+/* Reads a series whose labels the store recognises; false: nothing has happened, read it as any other.
+ */
+static bool read_known_series(struct parse *p, const struct pb_field *in, struct write_series *s)
+{
+    struct remote_write *rw = p->rw;
+    size_t n_samples = rw->batch.n_samples, n_exemplars = rw->n_exemplars,
+           n_histograms = rw->n_histograms, n;
+
+    s->known = db_recognise_wire(&rw->recogniser, in->bytes, &n);
+    if (!s->known)
+        return false;
+    p->r.p += n;
+    if (read_series_fields(p, s))
+        return true;
+    rw->batch.n_samples = n_samples;
+    rw->n_exemplars = n_exemplars;
+    rw->n_histograms = n_histograms;
+    s->n_unsupported = 0;
+    s->known = 0;
+    p->r.p = in->bytes.ptr;
+    return false;
+}
+
+static void read_series(struct parse *p, const struct pb_field *in)
+{
+    struct remote_write *rw = p->rw;
+    size_t n = rw->batch.n_series, first_label = rw->n_labels;
+    struct write_series s = { .first_sample = rw->batch.n_samples };
+    const uint8_t *outer;
+
+    if (UNLIKELY(n == rw->cap_series) && !grow_series(p))
+        return;
+    outer = pb_enter(&p->r, in);
+    if (!read_known_series(p, in, &s)) {
+        (void)read_series_fields(p, &s);
+        s.n_labels = rw->n_labels - first_label;
+        if (!p->r.fault)
+            s.known = db_recognise_labels(&rw->recogniser,
+                                          (struct labels){ rw->labels + first_label, s.n_labels });
+    }
     pb_leave(&p->r, outer);
-    s.n_labels = rw->n_labels - first_label;
     s.n_samples = rw->batch.n_samples - s.first_sample;
     rw->series[n] = s;
     rw->batch.n_series = n + 1;
@@ -376,7 +414,11 @@ enum errc remote_write_parse(struct remote_write *rw, struct bytes message, stru
         return err_set(err, ERR_TOO_LARGE, 0,
                        "remote write: a request of %zu bytes, at most %d are allowed", message.len,
                        REMOTE_WRITE_MAX_BYTES);
+    if (rw->db)
+        db_recognise_begin(&rw->recogniser, rw->db);
     read_request(&p);
+    rw->batch.recognised = rw->db;
+    db_recognise_end(&rw->recogniser);
     if (p.rc == OK && p.r.fault)
         p.rc = report(&p, message);
     if (p.rc == OK)

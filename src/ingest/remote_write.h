@@ -34,6 +34,9 @@ enum {
 
 /* Zero-initialise it; free it with remote_write_free(). */
 struct remote_write {
+    struct db
+        *db; /* where series are recognised while they are read, so that the labels of those it
+                    * knows are left out of the batch; NULL: all labels are read. The caller's. */
     struct write_batch batch; /* the request, after OK; valid until the next call */
     size_t n_exemplars;       /* read and not stored */
     size_t n_histograms;      /* the sum of n_unsupported */
@@ -45,6 +48,7 @@ struct remote_write {
     struct write_series *series;
     struct sample *samples;
     struct metric_metadata *metadata;
+    struct db_recogniser recogniser;
     size_t n_labels, cap_labels, cap_series, cap_samples, cap_metadata;
 };
 

@@ -27,6 +27,7 @@ struct arena;
 struct db;
 struct day_txn;
 struct db_view;
+struct head;
 struct selected;
 struct wal_io;
 
@@ -70,10 +71,11 @@ const char *
 db_reject_name(enum db_reject reason); /* "labels", "too_old", ...: a metric label value */
 
 /* One series of a request. Its labels need not be canonical: db_append sorts and checks them, in
- * place. */
+ * place. A series that db_recognise_*() knew needs none. */
 struct write_series {
     struct label *labels;
     size_t n_labels;
+    uint32_t known;                       /* what db_recognise_*() returned, 0 without */
     size_t first_sample, n_samples;       /* in write_batch.samples */
     size_t first_histogram, n_histograms; /* in write_batch.histograms */
     size_t first_exemplar, n_exemplars;   /* in write_batch.exemplars */
@@ -129,6 +131,7 @@ struct write_batch {
     size_t n_exemplars;
     const struct metric_metadata *metadata;
     size_t n_metadata;
+    bool recognised; /* db_recognise_*() has been asked about every series */
 };
 
 struct write_result {
@@ -139,6 +142,25 @@ struct write_result {
     struct buf text; /* one line for each of the first rejections, naming the series; the caller
                       * frees it with buf_free() */
 };
+
+/* Whoever reads a request may ask, series by series, which of them the store knows: those it does are
+ * recognised by one comparison if they come in the order of last time, and their labels need not be
+ * read at all. The batch is appended after the end of it. Between begin and end the thread calls
+ * nothing else of the store. */
+struct db_recogniser {
+    struct head *head; /* private, all of it; NULL: nothing is recognised */
+    uint32_t last;
+    struct buf key;
+};
+void db_recognise_begin(struct db_recogniser *r, struct db *db);
+void db_recognise_end(struct db_recogniser *r);
+
+/* If wire, the inside of a TimeSeries message of remote write, begins with the labels of the series
+ * expected now: *n is the number of their bytes and the result its write_series.known; 0 if not. Another
+ * label further on in wire makes it void. */
+uint32_t db_recognise_wire(struct db_recogniser *r, struct bytes wire, size_t *n);
+/* The same for labels that have been read; 0 for a series that is not known or not canonical. */
+uint32_t db_recognise_labels(struct db_recogniser *r, struct labels ls);
 
 /* Stores a batch and waits until it is durable and visible. OK also when some of it was rejected:
  * see res, which the caller zeroes first. Otherwise nothing was acknowledged: ERR_UNAVAILABLE (the

@@ -31,8 +31,9 @@ struct append {
     struct write_result *res;
     struct arena *arena;
     int64_t min_t_ms, max_t_ms; /* samples outside are refused */
-    struct labels *sets;        /* n = 0: nothing of this series is stored */
+    struct labels *sets;        /* of the series that are to be resolved */
     uint32_t *refs;
+    bool *kept;           /* something of this series is stored */
     bool *bad_histograms; /* of the batch's histograms */
     size_t n_named;
     /* written by the committer while we wait */
@@ -89,13 +90,32 @@ static bool may_name(struct append *a)
     return a->n_named++ < NAMED;
 }
 
-static void name_series(struct append *a, struct labels ls)
+/* What is known of a recognised series stands in the head. */
+static struct labels labels_of(struct append *a, const struct write_series *s)
+{
+    struct labels ls = { s->labels, s->n_labels };
+
+    if (s->known && s->n_labels == 0) {
+        head_lock_index(a->db->head);
+        if (head_labels(a->db->head, s->known - 1, a->arena, &ls, NULL) != OK)
+            ls = (struct labels){ 0 };
+        head_unlock_index(a->db->head);
+    }
+    return ls;
+}
+
+static void name_labels(struct append *a, struct labels ls)
 {
     labels_print_metric(&a->res->text, ls);
     buf_u8(&a->res->text, '\n');
 }
 
-static void name_time(struct append *a, int64_t t_ms, struct labels ls)
+static void name_series(struct append *a, const struct write_series *s)
+{
+    name_labels(a, labels_of(a, s));
+}
+
+static void name_time(struct append *a, int64_t t_ms, const struct write_series *s)
 {
     if (!may_name(a))
         return;
@@ -109,7 +129,7 @@ static void name_time(struct append *a, int64_t t_ms, struct labels ls)
                    "out of bounds: timestamp is too far in the future: time %lld ms, at most %lld "
                    "ms is accepted, in series ",
                    (long long)t_ms, (long long)a->max_t_ms);
-    name_series(a, ls);
+    name_series(a, s);
 }
 
 static bool time_fits(const struct append *a, int64_t t_ms)
@@ -118,37 +138,37 @@ static bool time_fits(const struct append *a, int64_t t_ms)
 }
 
 /* Whether the time of a sample fits; one that does not is named. */
-static bool check_time(struct append *a, struct write_series *s, int64_t t_ms, struct labels ls)
+static bool check_time(struct append *a, struct write_series *s, int64_t t_ms)
 {
     if (time_fits(a, t_ms))
         return true;
     reject_of(a, s, t_ms < a->min_t_ms ? DB_REJECT_TOO_OLD : DB_REJECT_TOO_NEW, 1);
-    name_time(a, t_ms, ls);
+    name_time(a, t_ms, s);
     return false;
 }
 
 /* Counts the floats of a series that fit, names those that do not. */
-static size_t check_floats(struct append *a, struct write_series *s, struct labels ls)
+static size_t check_floats(struct append *a, struct write_series *s)
 {
     size_t fit = 0;
 
     for (size_t i = 0; i < s->n_samples; i++)
-        fit += check_time(a, s, a->batch->samples[s->first_sample + i].t_ms, ls);
+        fit += check_time(a, s, a->batch->samples[s->first_sample + i].t_ms);
     return fit;
 }
 
 static void refuse_histogram(struct append *a, struct write_series *s, const struct err *why,
-                             int64_t t_ms, struct labels ls)
+                             int64_t t_ms)
 {
     reject_of(a, s, DB_REJECT_HISTOGRAM, 1);
     if (!may_name(a))
         return;
     buf_printf(&a->res->text, "%s, at time %lld ms in series ", err_text(why), (long long)t_ms);
-    name_series(a, ls);
+    name_series(a, s);
 }
 
 /* The same for its histograms, which must be sound as well. */
-static size_t check_histograms(struct append *a, struct write_series *s, struct labels ls)
+static size_t check_histograms(struct append *a, struct write_series *s)
 {
     size_t fit = 0;
 
@@ -157,10 +177,10 @@ static size_t check_histograms(struct append *a, struct write_series *s, struct 
         struct err err = err_in(a->arena);
 
         a->bad_histograms[i] = true;
-        if (!check_time(a, s, h->t_ms, ls))
+        if (!check_time(a, s, h->t_ms))
             continue;
         if (histogram_check(&h->h, may_explain(a, &err)) != OK) {
-            refuse_histogram(a, s, &err, h->t_ms, ls);
+            refuse_histogram(a, s, &err, h->t_ms);
             continue;
         }
         a->bad_histograms[i] = false;
@@ -175,12 +195,10 @@ static void check_series(struct append *a, size_t i)
 {
     struct write_series *s = &a->batch->series[i];
     struct err err = err_in(a->arena);
-    struct labels ls;
 
     ASSERT(s->first_sample + s->n_samples <= a->batch->n_samples);
     ASSERT(s->first_histogram + s->n_histograms <= a->batch->n_histograms);
     ASSERT(s->first_exemplar + s->n_exemplars <= a->batch->n_exemplars);
-    a->sets[i].n = 0;
     s->n_rejected = 0;
     if (a->refs[i] == HEAD_NO_SERIES
         && labels_canonicalise(s->labels, &s->n_labels, &a->db->options.label_limits,
@@ -193,18 +211,18 @@ static void check_series(struct append *a, size_t i)
             buf_printf(&a->res->text, "%s\n", err_text(&err));
         return;
     }
-    ls = (struct labels){ s->labels, s->n_labels };
     if (s->n_unsupported) {
         reject_of(a, s, DB_REJECT_UNSUPPORTED, s->n_unsupported);
         if (may_name(a)) {
             buf_printf(&a->res->text,
                        "native histograms are not supported yet: %zu samples of series ",
                        s->n_unsupported);
-            name_series(a, ls);
+            name_series(a, s);
         }
     }
-    if (check_floats(a, s, ls) + check_histograms(a, s, ls) > 0)
-        a->sets[i] = ls;
+    a->kept[i] = check_floats(a, s) + check_histograms(a, s) > 0;
+    if (a->kept[i] && a->refs[i] == HEAD_NO_SERIES)
+        a->sets[i] = (struct labels){ s->labels, s->n_labels };
 }
 
 /* The start time of a float of the batch, 0 unknown. */
@@ -235,7 +253,7 @@ static bool leave_out_unknown(struct append *a)
     bool any = false;
 
     for (size_t i = 0; i < a->batch->n_series; i++) {
-        if (a->sets[i].n > 0 && a->refs[i] == HEAD_NO_SERIES) {
+        if (a->kept[i] && a->refs[i] == HEAD_NO_SERIES) {
             struct record_counts lost = count_fitting(a, &a->batch->series[i]);
 
             reject_of(a, &a->batch->series[i], DB_REJECT_SERIES_LIMIT,
@@ -245,11 +263,11 @@ static bool leave_out_unknown(struct append *a)
                            "the labels of all series take %zu bytes of memory, no new series is "
                            "accepted: ",
                            a->db->options.index_bytes);
-                name_series(a, a->sets[i]);
+                name_series(a, &a->batch->series[i]);
             }
-            a->sets[i].n = 0;
+            a->kept[i] = false;
         }
-        any |= a->sets[i].n > 0;
+        any |= a->kept[i];
     }
     return any;
 }
@@ -271,17 +289,24 @@ static void write_samples(const struct append *a, struct record_writer *w, uint3
     }
 }
 
-static void write_record(struct append *a, struct record_writer *w, uint64_t generation)
+/* False when out of memory. */
+static bool write_record(struct append *a, struct record_writer *w, uint64_t generation)
 {
     for (size_t i = 0; i < a->batch->n_series; i++) {
         const struct write_series *s = &a->batch->series[i];
 
-        if (a->sets[i].n == 0)
+        if (!a->kept[i])
             continue;
-        if (head_defined_in(a->db->head, a->refs[i]) != generation)
-            record_define(w, a->refs[i], a->sets[i]);
+        if (head_defined_in(a->db->head, a->refs[i]) != generation) {
+            struct labels ls = labels_of(a, s);
+
+            if (ls.n == 0)
+                return false;
+            record_define(w, a->refs[i], ls);
+        }
         write_samples(a, w, a->refs[i], s);
     }
+    return true;
 }
 
 /* Makes the record for the log's generation and waits for it; again when the log has moved on
@@ -296,8 +321,7 @@ static enum errc commit(struct append *a, struct err *err)
         uint64_t generation = a->db->wal ? wal_generation(a->db->wal) : 1;
 
         buf_clear(&record);
-        write_record(a, &w, generation);
-        rc = record_finish(&w, &record);
+        rc = write_record(a, &w, generation) ? record_finish(&w, &record) : ERR_NOMEM;
         if (rc != OK) {
             rc = err_set(err, rc, 0, "no memory for a log record");
         } else if (a->db->wal) {
@@ -342,8 +366,7 @@ static void blame_series(struct append *a, uint32_t ref)
         size_t i = (a->duplicate_at + k) % n;
         struct write_series *s = &a->batch->series[i];
 
-        if (a->refs[i] != ref || a->sets[i].n == 0
-            || s->n_rejected >= s->n_samples + s->n_histograms)
+        if (a->refs[i] != ref || !a->kept[i] || s->n_rejected >= s->n_samples + s->n_histograms)
             continue;
         s->n_rejected++;
         a->duplicate_at = i;
@@ -437,7 +460,7 @@ static void name_duplicates(struct append *a)
         buf_printf(&a->res->text,
                    "duplicate sample for timestamp %lld ms with another value, in series ",
                    (long long)a->duplicates[i].t_ms);
-        name_series(a, ls);
+        name_labels(a, ls);
     }
     head_unlock_index(a->db->head);
     if (a->n_duplicates > NAMED)
@@ -487,6 +510,52 @@ static enum errc check_memory(struct db *db, struct err *err)
     return OK;
 }
 
+void db_recognise_begin(struct db_recogniser *r, struct db *db)
+{
+    *r = (struct db_recogniser){ .head = db->head, .last = HEAD_NO_SERIES };
+    head_lock_index(db->head);
+}
+
+void db_recognise_end(struct db_recogniser *r)
+{
+    if (r->head)
+        head_unlock_index(r->head);
+    buf_free(&r->key);
+    r->head = NULL;
+}
+
+uint32_t db_recognise_wire(struct db_recogniser *r, struct bytes wire, size_t *n)
+{
+    *n = r->head ? head_follow(r->head, &r->last, wire) : 0;
+    return *n ? r->last + 1 : 0;
+}
+
+uint32_t db_recognise_labels(struct db_recogniser *r, struct labels ls)
+{
+    uint32_t ref = r->head ? head_recognise(r->head, &r->last, ls, &r->key) : HEAD_NO_SERIES;
+
+    return ref == HEAD_NO_SERIES ? 0 : ref + 1;
+}
+
+/* Fills refs[] with the series that are known; asks about those that have not been asked about. */
+static void recognise(struct append *a)
+{
+    const struct write_batch *b = a->batch;
+    struct db_recogniser r = { .head = NULL };
+
+    if (!b->recognised)
+        db_recognise_begin(&r, a->db);
+    for (size_t i = 0; i < b->n_series; i++) {
+        uint32_t known = b->recognised
+                             ? b->series[i].known
+                             : db_recognise_labels(
+                                 &r, (struct labels){ b->series[i].labels, b->series[i].n_labels });
+
+        a->refs[i] = known ? known - 1 : HEAD_NO_SERIES;
+    }
+    db_recognise_end(&r);
+}
+
 static enum errc append_samples(struct append *a, struct err *err)
 {
     struct head_stats head;
@@ -495,16 +564,15 @@ static enum errc append_samples(struct append *a, struct err *err)
 
     a->sets = ARENA_NEW(a->arena, struct labels, a->batch->n_series);
     a->refs = ARENA_NEW(a->arena, uint32_t, a->batch->n_series);
+    a->kept = ARENA_NEW(a->arena, bool, a->batch->n_series);
     a->bad_histograms = ARENA_NEW(a->arena, bool, a->batch->n_histograms);
-    if (!a->sets || !a->refs || !a->bad_histograms)
+    if (!a->sets || !a->refs || !a->kept || !a->bad_histograms)
         return err_set(err, ERR_NOMEM, 0, "no memory for a request of %zu series",
                        a->batch->n_series);
-    for (size_t i = 0; i < a->batch->n_series; i++)
-        a->sets[i] = (struct labels){ a->batch->series[i].labels, a->batch->series[i].n_labels };
-    head_recognise(a->db->head, a->sets, a->batch->n_series, a->refs);
+    recognise(a);
     for (size_t i = 0; i < a->batch->n_series; i++) {
         check_series(a, i);
-        any |= a->sets[i].n > 0;
+        any |= a->kept[i];
     }
     if (!any)
         return OK;

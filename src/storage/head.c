@@ -109,6 +109,17 @@ static void shard_init(struct shard *s, struct run_pool *pool, struct run_pool *
     s->max_t_ms = s->frozen_max_t_ms = INT64_MIN;
 }
 
+/* Somebody reads it nearly always: new series must not wait until nobody does. */
+static void index_lock_init(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t attr;
+
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
+}
+
 struct head *head_new(void)
 {
     struct head *h = aligned_alloc(64, (sizeof *h + 63) / 64 * 64);
@@ -116,7 +127,7 @@ struct head *head_new(void)
     if (!h)
         return NULL;
     memset(h, 0, sizeof *h);
-    pthread_rwlock_init(&h->index_lock, NULL);
+    index_lock_init(&h->index_lock);
     h->index = head_index_new();
     h->blocks =
         calloc(MAX_BLOCKS, sizeof *h->blocks); /* 8 MiB of address space, touched as it fills */
@@ -200,34 +211,35 @@ static uint32_t find(const struct head *h, struct labels ls, struct buf *key)
     return head_index_find(h->index, ls, hash64(key->ptr, key->len));
 }
 
-static uint32_t recognise(const struct head *h, struct labels ls, uint32_t before, struct buf *key)
+size_t head_follow(const struct head *h, uint32_t *last, struct bytes wire)
 {
-    _Atomic uint32_t *guess;
-    uint32_t ref;
+    uint32_t ref, next;
+    size_t n;
 
-    if (before == HEAD_NO_SERIES)
-        return find(h, ls, key);
-    guess = &note(h, before)->followed_by;
-    ref = atomic_load_explicit(guess, memory_order_relaxed);
-    if (!head_index_is(h->index, ref, ls)) {
-        ref = find(h, ls, key);
-        if (ref != HEAD_NO_SERIES)
-            atomic_store_explicit(guess, ref, memory_order_relaxed);
-    }
-    return ref;
+    if (*last == HEAD_NO_SERIES)
+        return 0;
+    ref = atomic_load_explicit(&note(h, *last)->followed_by, memory_order_relaxed);
+    next = atomic_load_explicit(&note(h, ref)->followed_by, memory_order_relaxed);
+    head_index_prefetch(h->index, next);
+    n = head_index_follow(h->index, ref, wire);
+    if (n)
+        *last = ref;
+    return n;
 }
 
-void head_recognise(struct head *h, const struct labels *sets, size_t n, uint32_t *refs)
+uint32_t head_recognise(struct head *h, uint32_t *last, struct labels ls, struct buf *key)
 {
-    /* should it fail to grow, series are not recognised, and head_resolve() says so */
-    struct buf key = { 0 };
-    uint32_t before = HEAD_NO_SERIES;
+    _Atomic uint32_t *guess = *last == HEAD_NO_SERIES ? NULL : &note(h, *last)->followed_by;
+    uint32_t ref = guess ? atomic_load_explicit(guess, memory_order_relaxed) : HEAD_NO_SERIES;
 
-    pthread_rwlock_rdlock(&h->index_lock);
-    for (size_t i = 0; i < n; i++)
-        before = refs[i] = recognise(h, sets[i], before, &key);
-    pthread_rwlock_unlock(&h->index_lock);
-    buf_free(&key);
+    if (guess && head_index_is(h->index, ref, ls))
+        return *last = ref;
+    ref = find(h, ls, key);
+    if (ref == HEAD_NO_SERIES)
+        return ref;
+    if (guess)
+        atomic_store_explicit(guess, ref, memory_order_relaxed);
+    return *last = ref;
 }
 
 enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, bool may_create,

@@ -37,10 +37,16 @@ void head_free(struct head *h); /* NULL is fine */
 
 #define HEAD_NO_SERIES UINT32_MAX
 
-/* Fills refs[i] for those of the n label sets, as a sender wrote them, that are canonical and known;
- * HEAD_NO_SERIES for all others. Series that come in the order of last time cost one comparison of
- * labels each, since a series remembers which one followed it. */
-void head_recognise(struct head *h, const struct labels *sets, size_t n, uint32_t *refs);
+/* Finds known series, under head_lock_index(), in the order in which a sender gives them: a series
+ * remembers which one followed it, so that those that come in the order of last time cost one
+ * comparison of labels each. *last is the series before, HEAD_NO_SERIES at the beginning.
+ *
+ * head_follow: whether wire begins with the labels of the series expected next, see
+ * head_index_follow(): its ref becomes *last, and the number of bytes is returned; 0 if not.
+ * head_recognise: the ref of a label set as a sender wrote it, if it is canonical and known, which
+ * becomes *last; if not HEAD_NO_SERIES. key is scratch. */
+size_t head_follow(const struct head *h, uint32_t *last, struct bytes wire);
+uint32_t head_recognise(struct head *h, uint32_t *last, struct labels ls, struct buf *key);
 
 /* Fills refs[i] for the n canonical label sets where it is HEAD_NO_SERIES on entry and the set has
  * labels. Unknown series are created, or stay HEAD_NO_SERIES when may_create is false. ERR_NOMEM,
@@ -63,7 +69,8 @@ uint64_t head_labels_hash(const struct head *h,
 uint64_t head_defined_in(const struct head *h, uint32_t ref);
 void head_set_defined_in(struct head *h, uint32_t ref, uint64_t generation);
 
-/* Holds the index still (for reading) while an index_source made from it is in use. */
+/* Holds the index still (for reading) while an index_source made from it is in use. Not twice at a
+ * time by one thread. */
 void head_lock_index(struct head *h);
 void head_unlock_index(struct head *h);
 struct index_source head_index(struct head *h);

@@ -15,8 +15,15 @@ struct ref_list {
     size_t n, cap;
 };
 
+/* A pair as it stands in a request, which is how series are recognised: kept apart from the rest of
+ * the pair, so that what is looked at lies together. */
+struct pair_key {
+    const uint8_t *wire; /* in the texts arena */
+    size_t len;
+};
+
 struct pair {
-    struct str name, value; /* in the texts arena */
+    struct str name, value; /* in the wire form */
     uint64_t hash;
     struct ref_list refs;
 };
@@ -33,12 +40,15 @@ struct entry {
     uint32_t n;
 };
 
+enum { WIRE_FIELD_1 = 1 << 3 | 2, WIRE_FIELD_2 = 2 << 3 | 2 }; /* keys of protobuf, with a length */
+
 struct head_index {
     struct arena *texts; /* all label texts and pair lists */
     struct entry *entries;
     struct pair *pairs;
+    struct pair_key *keys; /* of the pairs */
     struct name *names;
-    size_t n_entries, cap_entries, n_pairs, cap_pairs, n_names, cap_names;
+    size_t n_entries, cap_entries, n_pairs, cap_pairs, cap_keys, n_names, cap_names;
     struct table by_labels, by_pair, by_name;
     size_t list_bytes; /* of all ref lists */
 };
@@ -64,6 +74,7 @@ void head_index_free(struct head_index *x)
         free(x->names[i].pairs.ids);
     free(x->entries);
     free(x->pairs);
+    free(x->keys);
     free(x->names);
     table_free(&x->by_labels);
     table_free(&x->by_pair);
@@ -92,6 +103,38 @@ static bool labels_are(const void *ctx, uint32_t id, const void *key)
 bool head_index_is(const struct head_index *x, uint32_t ref, struct labels ls)
 {
     return labels_are(x, ref, &ls);
+}
+
+/* memcmp() of two texts of a few dozen bytes, without the call. */
+static bool same_bytes(const uint8_t *a, const uint8_t *b, size_t n)
+{
+    if (n < 8)
+        return memcmp(a, b, n) == 0;
+    for (size_t i = 0; i < n - 8; i += 8)
+        if (load_u64le(a + i) != load_u64le(b + i))
+            return false;
+    return load_u64le(a + n - 8) == load_u64le(b + n - 8);
+}
+
+size_t head_index_follow(const struct head_index *x, uint32_t ref, struct bytes wire)
+{
+    const struct entry *e = &x->entries[ref];
+    size_t at = 0;
+
+    for (size_t i = 0; i < e->n; i++) {
+        struct pair_key key = x->keys[e->pairs[i]];
+
+        if (key.len > wire.len - at || !same_bytes(key.wire, wire.ptr + at, key.len))
+            return 0;
+        at += key.len;
+    }
+    return at < wire.len && wire.ptr[at] == WIRE_FIELD_1 ? 0 : at;
+}
+
+void head_index_prefetch(const struct head_index *x, uint32_t ref)
+{
+    if (ref < x->n_entries)
+        __builtin_prefetch(&x->entries[ref]);
 }
 
 static uint64_t entry_hash(const void *ctx, uint32_t id)
@@ -179,11 +222,58 @@ static uint64_t pair_hash(const void *ctx, uint32_t id)
     return ((const struct head_index *)ctx)->pairs[id].hash;
 }
 
+static size_t uvarint_bytes(uint64_t v)
+{
+    size_t n = 1;
+
+    while (v >>= 7)
+        n++;
+    return n;
+}
+
+static uint8_t *put_uvarint(uint8_t *to, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *to++ = (uint8_t)(v | 0x80);
+    *to++ = (uint8_t)v;
+    return to;
+}
+
+static uint8_t *put_text(uint8_t *to, uint8_t key, struct str text, struct str *copy)
+{
+    *to++ = key;
+    to = put_uvarint(to, text.len);
+    memcpy(to, text.ptr, text.len);
+    *copy = (struct str){ (const char *)to, text.len };
+    return to + text.len;
+}
+
+/* Copies a label in its wire form; false when out of memory. */
+static bool copy_pair(struct head_index *x, const struct label *l, struct pair *p,
+                      struct pair_key *key)
+{
+    size_t inner =
+        2 + uvarint_bytes(l->name.len) + l->name.len + uvarint_bytes(l->value.len) + l->value.len;
+    size_t len = 1 + uvarint_bytes(inner) + inner;
+    uint8_t *wire = arena_alloc(x->texts, len), *to = wire;
+
+    if (!wire)
+        return false;
+    *to++ = WIRE_FIELD_1;
+    to = put_uvarint(to, inner);
+    to = put_text(to, WIRE_FIELD_1, l->name, &p->name);
+    to = put_text(to, WIRE_FIELD_2, l->value, &p->value);
+    ASSERT(to == wire + len);
+    *key = (struct pair_key){ wire, len };
+    return true;
+}
+
 static uint32_t intern_pair(struct head_index *x, const struct label *l)
 {
     struct ref_list *of_name;
     struct pair p = { .hash = hash_of_pair(l->name, l->value) };
     uint32_t id = table_find(&x->by_pair, p.hash, pair_is, x, l);
+    struct pair_key key;
     uint32_t name;
 
     if (id != TABLE_NONE)
@@ -191,14 +281,15 @@ static uint32_t intern_pair(struct head_index *x, const struct label *l)
     name = intern_name(x, l->name);
     if (name == TABLE_NONE)
         return TABLE_NONE;
-    p.name = x->names[name].text;
-    p.value = str_copy(x->texts, l->value);
     of_name = &x->names[name].pairs;
-    if (!p.value.ptr || !vec_reserve(&x->pairs, &x->cap_pairs, x->n_pairs + 1, sizeof p)
+    if (!copy_pair(x, l, &p, &key)
+        || !vec_reserve(&x->pairs, &x->cap_pairs, x->n_pairs + 1, sizeof p)
+        || !vec_reserve(&x->keys, &x->cap_keys, x->n_pairs + 1, sizeof key)
         || !ref_list_reserve(x, of_name))
         return TABLE_NONE;
     id = (uint32_t)x->n_pairs;
     x->pairs[id] = p;
+    x->keys[id] = key;
     if (!table_add(&x->by_pair, p.hash, id, pair_hash, x))
         return TABLE_NONE;
     x->n_pairs++; /* from here on it is found; a pair without refs does no harm */
@@ -255,7 +346,7 @@ size_t head_index_bytes(const struct head_index *x)
 
     return arena_used(x->texts) + x->list_bytes + slots * sizeof(struct table_slot)
            + x->cap_entries * sizeof *x->entries + x->cap_pairs * sizeof *x->pairs
-           + x->cap_names * sizeof *x->names;
+           + x->cap_keys * sizeof *x->keys + x->cap_names * sizeof *x->names;
 }
 
 static int by_labels(const void *a, const void *b, void *ctx)

@@ -27,6 +27,14 @@ uint32_t head_index_find(const struct head_index *x, struct labels ls, uint64_t 
 /* Whether ref is the series of a label set, which need not be canonical (and then is not). */
 bool head_index_is(const struct head_index *x, uint32_t ref, struct labels ls);
 
+/* If wire begins with the labels of ref, each as a field 1 of a protobuf message that has the name as
+ * field 1 and the value as field 2 (a TimeSeries of remote write), in their order and followed by no
+ * other, the number of their bytes; 0 if not. */
+size_t head_index_follow(const struct head_index *x, uint32_t ref, struct bytes wire);
+
+/* Asks for the memory that head_index_follow() will look at. */
+void head_index_prefetch(const struct head_index *x, uint32_t ref);
+
 /* Adds a new one; refs come in order from 0. False when out of memory: nothing visible has changed.
  */
 MUST_USE bool head_index_add(struct head_index *x, struct labels ls, uint64_t hash, uint32_t ref);
