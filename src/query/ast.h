@@ -137,6 +137,7 @@ struct node {
             struct matcher *matchers;
             size_t n_matchers;
             struct modifiers mod;
+            bool stats_only; /* of histograms the counts and sums; set by preparation */
         } selector;
         struct {
             struct node *selector; /* NODE_SELECTOR; modifiers are kept there */

@@ -16,6 +16,7 @@
 
 struct prepare {
     struct query *q;
+    bool stats_only; /* inside histogram_count() and kin, with nothing between that sees buckets */
     struct time_span *span;
     struct err *err;
 };
@@ -27,13 +28,19 @@ static const char *const varying[] = {
 };
 
 static enum errc prepare(struct prepare *p, struct node *n, const struct steps *steps);
+static enum errc prepare_node(struct prepare *p, struct node *n, const struct steps *steps);
+
+static bool is_one_of(struct str name, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (str_is(name, names[i]))
+            return true;
+    return false;
+}
 
 static bool is_varying(struct str name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(varying); i++)
-        if (str_is(name, varying[i]))
-            return true;
-    return false;
+    return is_one_of(name, varying, ARRAY_LEN(varying));
 }
 
 /* start(), end(), range() and step() in seconds; false for anything else. */
@@ -79,14 +86,14 @@ static enum errc modifiers(struct prepare *p, struct modifiers *m)
     return duration(p, &m->offset, true);
 }
 
-/* Widens the span by what a selector reads: from before_ms before its first time (that one left
- * out) to after_ms after its last. */
+/* Widens the span by what a selector reads: from some time before its first (that one left out) to
+ * after its last. Before a range the histogram that its first one went on from is looked for. */
 static void widen(struct prepare *p, const struct modifiers *m, const struct steps *steps,
                   int64_t range_ms)
 {
     int64_t lookback = p->q->options->lookback_ms;
     bool extended = m->anchored || m->smoothed;
-    int64_t before = range_ms ? time_add(range_ms, extended ? lookback : 0) : lookback;
+    int64_t before = range_ms ? time_add(range_ms, extended ? 2 * lookback : lookback) : lookback;
     int64_t first = time_add(time_sub(ref_time(steps, m, 0), before), 1);
     int64_t last = time_add(ref_time(steps, m, steps->n - 1), m->smoothed ? lookback : 0);
 
@@ -101,6 +108,7 @@ static enum errc prepare_matrix(struct prepare *p, struct node *n, const struct 
     struct node *selector = n->matrix.selector;
     enum errc rc;
 
+    selector->selector.stats_only = p->stats_only;
     if ((rc = duration(p, &n->matrix.range, false)) != OK
         || (rc = modifiers(p, &selector->selector.mod)) != OK)
         return rc;
@@ -122,6 +130,7 @@ static enum errc prepare_subquery(struct prepare *p, struct node *n, const struc
         n->subquery.step.ms = p->q->options->subquery_step_ms;
     n->invariant = n->subquery.mod.at != AT_NONE;
     inner = subquery_steps(n, steps);
+    p->stats_only = false;
     if (inner.n > 0)
         return prepare(p, n->subquery.expr, &inner);
     return OK;
@@ -165,7 +174,42 @@ static enum errc prepare_two(struct prepare *p, struct node *n, struct node *a, 
     return rc;
 }
 
+/* Whether the histograms that n works on need no buckets, when outside it none are asked for (or
+ * whatever is outside, for functions that give numbers of their own). */
+static bool needs_stats_only(const struct node *n, bool outside)
+{
+    static const char *const stats[] = { "histogram_count", "histogram_sum", "histogram_avg" };
+    static const char *const passing[] = {
+        "rate",          "increase",      "delta",          "irate",           "idelta",
+        "sum_over_time", "avg_over_time", "last_over_time", "first_over_time", "sort_by_label",
+        "label_replace", "label_join",
+    };
+
+    switch (n->kind) {
+    case NODE_CALL:
+        return is_one_of(n->call.name, stats, ARRAY_LEN(stats))
+               || (outside && is_one_of(n->call.name, passing, ARRAY_LEN(passing)));
+    case NODE_AGGREGATE:
+        return outside && n->aggregate.op != AGG_COUNT_VALUES;
+    case NODE_BINARY:
+        return outside && n->binary.op <= OP_ATAN2;
+    default:
+        return outside;
+    }
+}
+
 static enum errc prepare(struct prepare *p, struct node *n, const struct steps *steps)
+{
+    bool outside = p->stats_only;
+    enum errc rc;
+
+    p->stats_only = needs_stats_only(n, outside);
+    rc = prepare_node(p, n, steps);
+    p->stats_only = outside;
+    return rc;
+}
+
+static enum errc prepare_node(struct prepare *p, struct node *n, const struct steps *steps)
 {
     enum errc rc;
 
@@ -175,6 +219,7 @@ static enum errc prepare(struct prepare *p, struct node *n, const struct steps *
         n->invariant = true;
         return OK;
     case NODE_SELECTOR:
+        n->selector.stats_only = p->stats_only;
         if ((rc = modifiers(p, &n->selector.mod)) != OK)
             return rc;
         widen(p, &n->selector.mod, steps, 0);
@@ -203,7 +248,7 @@ static enum errc prepare(struct prepare *p, struct node *n, const struct steps *
 
 enum errc query_prepare(struct query *q, struct node *root, struct time_span *span, struct err *err)
 {
-    struct prepare p = { q, span, err };
+    struct prepare p = { .q = q, .span = span, .err = err };
 
     *span = (struct time_span){ INT64_MAX, INT64_MIN };
     return prepare(&p, root, &q->steps);

@@ -99,24 +99,31 @@ static bool is_reset_at(const struct window *w, size_t i)
     return window_start_reset(w, i) || histogram_is_reset(w->h[i - 1], w->h[i]);
 }
 
-/* The warnings for samples first..last; false when their layouts cannot be put together. */
-static bool check_kinds(const struct growth *g, size_t first, size_t last)
+/* Warns of gauges among counters, and the other way round. */
+static void check_kinds(const struct growth *g, size_t first, size_t last)
 {
-    const struct histogram *const *h = g->w->h;
-    bool custom = histogram_is_custom(h[last]);
     bool wrong = false;
 
     for (size_t i = first; i <= last; i++)
         if (g->is_counter || i == first || i == last)
-            wrong |= (h[i]->hint == HINT_GAUGE) == g->is_counter;
+            wrong |= (g->w->h[i]->hint == HINT_GAUGE) == g->is_counter;
     if (wrong)
         warn_of_kind(g->site, g->is_counter);
-    for (size_t i = first; i < last; i++)
-        if ((g->is_counter || i == first) && histogram_is_custom(h[i]) != custom) {
-            warn_of_schemas(g->site);
-            return false;
-        }
-    return true;
+}
+
+/* Whether the layouts of samples from..last can be put together, the one before them being prev; a
+ * gauge's middle does not matter. */
+static bool check_schemas(const struct growth *g, const struct histogram *prev, size_t from,
+                          size_t last)
+{
+    const struct histogram *const *h = g->w->h;
+    bool custom = histogram_is_custom(h[last]), same = histogram_is_custom(prev) == custom;
+
+    for (size_t i = from; g->is_counter && i < last; i++)
+        same &= histogram_is_custom(h[i]) == custom;
+    if (!same)
+        warn_of_schemas(g->site);
+    return same;
 }
 
 /* The last sample less the first, resets made up for; false when the arena is full. */
@@ -161,6 +168,8 @@ static enum errc extrapolated(struct growth *g, struct outcome *out, struct err 
     if (g->is_counter && w->n > 1 && is_reset_at(w, 1)
         && !(first = histogram_empty_like(g->site->q->scratch, w->h[1])))
         return eval_arena_full(g->site->q, err);
+    if (!check_schemas(g, first, 1, w->n - 1))
+        return OK;
     if (w->n == 1 ? !grow(g, first, 1) : !raw_growth(g, first))
         return eval_arena_full(g->site->q, err);
     if (born && w->n > 1 && !grow(g, w->h[0], 1))
@@ -219,8 +228,10 @@ static enum errc between_borders(struct growth *g, struct outcome *out, struct e
     const struct histogram *left, *right;
     struct borders b;
 
-    if (!window_borders(w, g->is_counter, &b) || (w->smoothed && w->t_ms[b.first] > w->end_ms)
-        || !check_kinds(g, b.first, b.last))
+    if (!window_borders(w, g->is_counter, &b) || (w->smoothed && w->t_ms[b.first] > w->end_ms))
+        return OK;
+    check_kinds(g, b.first, b.last);
+    if (!check_schemas(g, w->h[b.first], b.first + 1, b.last))
         return OK;
     left = w->h[b.first];
     right = w->h[b.last];
@@ -247,7 +258,8 @@ static enum errc growth(const struct over_site *site, const struct window *w, bo
         return between_borders(&g, out, err);
     if (w->n == 1 && !(is_counter && window_is_born_inside(w)))
         return OK;
-    return check_kinds(&g, 0, w->n - 1) ? extrapolated(&g, out, err) : OK;
+    check_kinds(&g, 0, w->n - 1);
+    return extrapolated(&g, out, err);
 }
 
 enum errc rate_histograms(const struct over_site *site, const struct window *w, struct outcome *out,
@@ -276,6 +288,7 @@ static enum errc last_growth(const struct over_site *site, const struct window *
     struct window last = *w;
     struct growth g = { site, &last, is_rate, is_rate, { .arena = site->q->scratch } };
     double gap;
+    bool reset;
 
     if (w->n < 2)
         return OK;
@@ -289,10 +302,11 @@ static enum errc last_growth(const struct over_site *site, const struct window *
         warn_of_mix(site);
         return OK;
     }
-    if (!check_kinds(&g, 0, 1))
+    check_kinds(&g, 0, 1);
+    reset = is_rate && is_reset_at(&last, 1);
+    if (!reset && !check_schemas(&g, last.h[0], 1, 1))
         return OK;
-    if (!grow(&g, last.h[1], 1)
-        || (!(is_rate && is_reset_at(&last, 1)) && !grow(&g, last.h[0], -1)))
+    if (!grow(&g, last.h[1], 1) || (!reset && !grow(&g, last.h[0], -1)))
         return eval_arena_full(site->q, err);
     return finish_growth(&g, is_rate ? 1 / gap : 1, out, err);
 }

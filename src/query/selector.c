@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "query/functions.h"
 #include "query/loops.h"
+#include "query/selector_histograms.h"
 #include "storage/db.h"
 #include "storage/histogram.h"
 
@@ -22,7 +23,8 @@ struct reading {
     struct series_list list;
     int64_t min_ms, max_ms;
     struct column column; /* scratch */
-    uint64_t held;        /* samples counted for it */
+    struct column before; /* likewise, for the histogram before the first */
+    uint64_t held;        /* samples counted for column */
 };
 
 static enum errc reading_open(struct reading *r, const struct node *selector, struct err *err)
@@ -115,21 +117,6 @@ static bool pick_newest(struct query *q, const struct node *n, const struct colu
     return any;
 }
 
-/* Which of the values picked are histograms. */
-static void pick_histograms(struct query *q, const struct node *n, const struct column *c,
-                            const double *v, const struct histogram **h)
-{
-    size_t next = 0;
-
-    for (size_t i = 0; i < q->steps.n; i++) {
-        int64_t ref = ref_time(&q->steps, &n->selector.mod, i);
-
-        while (next < c->n && c->t_ms[next] <= ref)
-            next++;
-        h[i] = is_absent(v[i]) ? NULL : c->h[next - 1];
-    }
-}
-
 /* Interpolates between the samples around each step's time; without a later one the earlier value
  * goes on. */
 static bool pick_smoothed(struct query *q, const struct node *n, const struct column *c, double *v)
@@ -155,6 +142,54 @@ static bool pick_smoothed(struct query *q, const struct node *n, const struct co
     return any;
 }
 
+/* What an instant selector fills, reused from series to series. */
+struct picking {
+    const struct node *n;
+    enum pick pick;
+    double *v;
+    const struct histogram **h; /* made when needed */
+};
+
+/* One series with histograms. */
+static enum errc pick_samples(struct reading *r, struct picking *p, struct fseries *s,
+                              struct err *err)
+{
+    bool smoothed = p->n->selector.mod.smoothed;
+    enum errc rc = p->h ? OK : histograms_new(r->q, &p->h, err);
+
+    s->h = p->h;
+    if (rc != OK)
+        return rc;
+    if (smoothed)
+        return pick_smoothed_samples(r->q, p->n, s->labels, &r->column, p->v, p->h, err);
+    (void)pick_newest(r->q, p->n, &r->column, PICK_VALUES, p->v);
+    return pick_histograms(r->q, p->n, &r->column, p->v, p->h, err);
+}
+
+static enum errc pick_series(struct reading *r, struct picking *p, struct fseries *s, bool *any,
+                             struct err *err)
+{
+    struct query *q = r->q;
+    bool smoothed = p->n->selector.mod.smoothed && p->pick == PICK_VALUES;
+    enum errc rc = OK;
+
+    if (smoothed) {
+        reading_done(r);
+        remove_stale(&r->column);
+        r->held = samples_weight(r->column.h, r->column.n);
+        rc = query_hold(q, r->held, err);
+    }
+    if (rc == OK && r->column.h && p->pick == PICK_VALUES) {
+        rc = pick_samples(r, p, s, err);
+        *any = series_has_value(s, q->steps.n);
+    } else {
+        *any = smoothed ? pick_smoothed(q, p->n, &r->column, p->v)
+                        : pick_newest(q, p->n, &r->column, p->pick, p->v);
+    }
+    reading_done(r);
+    return rc;
+}
+
 enum errc eval_selector(struct query *q, const struct node *n, enum pick pick, sink *to, void *ctx,
                         struct err *err)
 {
@@ -166,37 +201,18 @@ enum errc eval_selector(struct query *q, const struct node *n, enum pick pick, s
         .min_ms = time_add(time_sub(ref_time(&q->steps, m, 0), lookback), 1),
         .max_ms = m->smoothed ? time_add(last, lookback) : last,
     };
-    double *v = NULL;
-    const struct histogram **h = NULL;
-    enum errc rc;
+    struct picking p = { .n = n, .pick = pick };
+    enum errc rc = values_new(q, &p.v, err);
 
-    if (pick != PICK_VALUES && m->smoothed)
-        return eval_unsupported(err, n, "timestamp() of a smoothed selector");
-    if ((rc = values_new(q, &v, err)) != OK)
-        return rc;
-    rc = reading_open(&r, n, err);
+    if (rc == OK)
+        rc = reading_open(&r, n, err);
     for (size_t i = 0; rc == OK && i < r.list.n; i++) {
-        struct fseries s = { .labels = r.list.items[i].labels, .v = v };
+        struct fseries s = { .labels = r.list.items[i].labels, .v = p.v };
         bool any;
 
         if ((rc = reading_next(&r, i, err)) != OK)
             break;
-        if (m->smoothed) {
-            reading_done(&r);
-            remove_stale(&r.column);
-            r.held = samples_weight(r.column.h, r.column.n);
-            rc = query_hold(q, r.held, err);
-        }
-        any =
-            m->smoothed ? pick_smoothed(q, n, &r.column, v) : pick_newest(q, n, &r.column, pick, v);
-        if (rc == OK && any && r.column.h && pick == PICK_VALUES) {
-            if (!h)
-                rc = histograms_new(q, &h, err);
-            if (rc == OK)
-                pick_histograms(q, n, &r.column, v, h);
-            s.h = h;
-        }
-        reading_done(&r);
+        rc = pick_series(&r, &p, &s, &any, err);
         if (rc == OK && any)
             rc = to(ctx, &s, err);
     }
@@ -236,6 +252,27 @@ void window_at(struct window_bounds *w, struct query *q, const struct node *rang
         w->hi++;
 }
 
+/* Gives the histograms of series i their hints. That of the first depends on the one before, which
+ * is fetched for it. */
+static enum errc give_hints(struct reading *r, size_t i, const struct node *selector,
+                            struct err *err)
+{
+    int64_t first_ms = time_sub(r->min_ms, r->q->options->lookback_ms);
+    const struct histogram *before = NULL;
+    enum errc rc;
+
+    if (r->column.h[0]) {
+        rc = db_read(r->q->shared->view, &r->list.items[i], first_ms, r->min_ms - 1, &r->before,
+                     err);
+        if (rc != OK)
+            return rc;
+        remove_stale(&r->before);
+        if (r->before.h && r->before.n > 0)
+            before = r->before.h[r->before.n - 1];
+    }
+    return hints_of_range(r->q, selector, before, &r->column, err);
+}
+
 static enum errc matrix_each(struct query *q, const struct node *n, range_sink *to, void *ctx,
                              struct err *err)
 {
@@ -255,6 +292,8 @@ static enum errc matrix_each(struct query *q, const struct node *n, range_sink *
         if ((rc = reading_next(&r, i, err)) != OK)
             break;
         remove_stale(&r.column);
+        if (r.column.h && r.column.n > 0 && (rc = give_hints(&r, i, selector, err)) != OK)
+            break;
         rc = to(ctx,
                 &(struct range_series){ .labels = r.list.items[i].labels,
                                         .t_ms = r.column.t_ms,
@@ -266,6 +305,7 @@ static enum errc matrix_each(struct query *q, const struct node *n, range_sink *
         reading_done(&r);
     }
     column_free(&r.column);
+    column_free(&r.before);
     return rc;
 }
 
