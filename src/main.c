@@ -52,6 +52,7 @@ static enum errc open_store(const struct options *o, struct db **db, struct err 
 
     d.dir = o->data_dir;
     d.retention_ms = o->retention_ms;
+    d.retention_bytes = (uint64_t)o->retention_bytes;
     d.flush_interval_ms = o->flush_interval_ms;
     d.head_bytes = (size_t)o->head_bytes;
     d.map_bytes = (size_t)o->map_bytes;
@@ -79,7 +80,7 @@ static enum errc start_alerting(struct program *p, struct err *err)
     if (rc)
         return rc;
     atomic_store(&p->alerting, alerting);
-    api_set_rules(p->api, alerting_rules(alerting), alerting_notifier(alerting));
+    api_set_alerting(p->api, alerting);
     return OK;
 }
 
@@ -95,6 +96,13 @@ static enum errc reload(void *ctx, struct err *err)
     if (rc)
         log_error("reload failed; everything goes on as before", "err=\"%s\"", err_text(err));
     return rc;
+}
+
+/* The same as SIGTERM from outside. */
+static void quit(void *ctx)
+{
+    (void)ctx;
+    kill(getpid(), SIGTERM);
 }
 
 /* Stop signals are taken by wait_for_stop() alone; every thread inherits that they are blocked. */
@@ -167,6 +175,7 @@ static int run(const struct options *o, struct api_options *ao, struct err *err)
     sigset_t signals;
 
     ao->reload = reload;
+    ao->quit = quit;
     ao->reload_ctx = &p;
     p.api = api_new(ao);
     if (!p.api) {
@@ -202,6 +211,7 @@ static int serve(const struct options *o, struct err *err)
     ao.lookback_ms = o->lookback_ms;
     ao.retention_ms = o->retention_ms;
     ao.enable_lifecycle = o->enable_lifecycle;
+    ao.enable_admin = o->enable_admin;
     ao.flags = flags;
     ao.n_flags = o->n_flags;
     return run(o, &ao, err);

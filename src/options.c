@@ -18,6 +18,7 @@ enum kind {
     DIRECTORY,
     DURATION,
     SIZE,
+    OPTIONAL_SIZE,
     COUNT,
     LEVEL,
     FILE_PATH,
@@ -35,6 +36,7 @@ static const struct {
     [DIRECTORY] = { "PATH", "a directory" },
     [DURATION] = { "DURATION", "a duration above 0 and up to 292y, such as 15d or 1h30m" },
     [SIZE] = { "SIZE", "a size such as 512MiB or 16GiB" },
+    [OPTIONAL_SIZE] = { "SIZE", "a size such as 512MB or 16GB, or 0" },
     [COUNT] = { "N", "a whole number above 0" },
     [LEVEL] = { "LEVEL", "debug, info, warn or error" },
     [FILE_PATH] = { "FILE", "a file" },
@@ -57,6 +59,8 @@ static const struct flag {
       "Where the data is kept; created when missing." },
     { "storage.tsdb.retention.time", DURATION, "15d", offsetof(struct options, retention_ms),
       "How long samples are kept; whole days are deleted." },
+    { "storage.tsdb.retention.size", OPTIONAL_SIZE, "0", offsetof(struct options, retention_bytes),
+      "How much disk space the day files may take: the oldest days beyond are deleted. 0: any." },
     { "storage.head-size", SIZE, "512MiB", offsetof(struct options, head_bytes),
       "Samples in memory move to disk when they take more than this." },
     { "storage.flush-interval", DURATION, "2h", offsetof(struct options, flush_interval_ms),
@@ -82,7 +86,10 @@ static const struct flag {
     { "web.external-url", URL, NULL, offsetof(struct options, external_url),
       "Where people reach this server, for links in alerts. Default: where it listens." },
     { "web.enable-lifecycle", SWITCH, "false", offsetof(struct options, enable_lifecycle),
-      "Allow POST /-/reload, which reads rules and configuration again, as SIGHUP does." },
+      "Allow POST /-/reload, which reads rules and configuration again, as SIGHUP does, and "
+      "POST /-/quit." },
+    { "web.enable-admin-api", SWITCH, "false", offsetof(struct options, enable_admin),
+      "Allow POST /api/v1/admin/...: flush, delete_series, clean_tombstones, snapshot." },
     { "log.level", LEVEL, "info", offsetof(struct options, log_level),
       "The least important messages to log." },
 };
@@ -97,8 +104,9 @@ static bool parse_size(struct str s, int64_t *bytes)
         const char *unit;
         int shift;
     } units[] = {
-        { "KiB", 10 }, { "MiB", 20 }, { "GiB", 30 }, { "TiB", 40 }, { "KB", 10 },
-        { "MB", 20 },  { "GB", 30 },  { "TB", 40 },  { "B", 0 },
+        { "KiB", 10 }, { "MiB", 20 }, { "GiB", 30 }, { "TiB", 40 }, { "PiB", 50 },
+        { "EiB", 60 }, { "KB", 10 },  { "MB", 20 },  { "GB", 30 },  { "TB", 40 },
+        { "PB", 50 },  { "EB", 60 },  { "B", 0 },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(units); i++) {
@@ -139,6 +147,9 @@ static bool set_value(const struct flag *f, const char *value, struct options *o
         return duration_parse(text, number, NULL) == OK && *number > 0;
     case SIZE:
         return parse_size(text, number);
+    case OPTIONAL_SIZE:
+        *number = 0;
+        return str_is(text, "0") || parse_size(text, number);
     case COUNT:
         return number_parse_i64(text, number) && *number > 0;
     case LEVEL:

@@ -12,7 +12,7 @@
 
 enum command { COMMAND_SERVE, COMMAND_HELP, COMMAND_VERSION };
 
-enum { OPTIONS_MAX_FLAGS = 24, OPTIONS_MAX_TEXTS = 64 };
+enum { OPTIONS_MAX_FLAGS = 32, OPTIONS_MAX_TEXTS = 64 };
 
 /* The values of a flag that may be repeated. */
 struct texts {
@@ -24,14 +24,14 @@ struct options {
     enum command command;
     const char *listen_address;
     const char *data_dir;
-    int64_t retention_ms;
+    int64_t retention_ms, retention_bytes;
     int64_t flush_interval_ms;
     int64_t head_bytes, map_bytes;
     int64_t query_timeout_ms, query_max_samples, lookback_ms, query_max_concurrency;
     const char *config_file, *external_url; /* NULL: none */
     struct texts rule_files, alertmanager_urls;
     int64_t resend_delay_ms;
-    bool enable_lifecycle;
+    bool enable_lifecycle, enable_admin;
     enum log_level log_level;
 
     /* Every flag with its value (the last one of a repeated flag) as text, for

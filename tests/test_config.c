@@ -303,6 +303,45 @@ static void a_file_that_is_not_there_is_named(void **state)
     arena_free(d.arena);
 }
 
+static void printed_configuration_reads_back_and_keeps_its_secrets(void **state)
+{
+    static const char text[] = "global:\n"
+                               "  evaluation_interval: 30s\n"
+                               "  external_labels: {site: \"a \\\"b\\\"\", zone: 1}\n"
+                               "alerting:\n"
+                               "  alertmanagers:\n"
+                               "  - scheme: https\n"
+                               "    path_prefix: /am\n"
+                               "    timeout: 5s\n"
+                               "    basic_auth: {username: u, password: hidden}\n"
+                               "    static_configs: [{targets: ['h:1']}]\n"
+                               "  - authorization: {credentials: hidden}\n"
+                               "    static_configs: [{targets: ['h:2']}]\n";
+    struct loaded l = read_config(text, "c.yml"), again;
+    struct buf printed = { 0 };
+
+    (void)state;
+    assert_int_equal(l.rc, OK);
+    config_print(&printed, l.c);
+    buf_u8(&printed, 0);
+    assert_null(strstr((char *)printed.ptr, "hidden"));
+    again = read_config((char *)printed.ptr, "c.yml");
+    if (again.rc)
+        print_error("%s\n%s\n", (char *)again.faults.ptr, (char *)printed.ptr);
+    assert_int_equal(again.rc, OK);
+    assert_int_equal(again.c->evaluation_interval_ms, 30000);
+    assert_true(labels_equal(again.c->external_labels, l.c->external_labels));
+    assert_int_equal(again.c->n_alertmanagers, 2);
+    assert_str(again.c->alertmanagers[0].url, "https://h:1/am");
+    assert_str(again.c->alertmanagers[0].user, "u");
+    assert_str(again.c->alertmanagers[0].password, "<secret>");
+    assert_int_equal(again.c->alertmanagers[0].timeout_ms, 5000);
+    assert_str(again.c->alertmanagers[1].url, "http://h:2");
+    buf_free(&printed);
+    loaded_free(&again);
+    loaded_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,6 +354,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(paths_are_relative_to_the_file, temp_dir_make,
                                         temp_dir_remove),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
+        cmocka_unit_test(printed_configuration_reads_back_and_keeps_its_secrets),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

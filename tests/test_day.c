@@ -681,7 +681,9 @@ struct target {
 static size_t find_targets(struct fixture *f, const char *table, struct target *out, size_t max)
 {
     const char *const tables[] = { table };
-    struct kv_options options = { f->path, MAP_BYTES, false, tables, 1 };
+    struct kv_options options = {
+        .path = f->path, .map_bytes = MAP_BYTES, .tables = tables, .n_tables = 1
+    };
     static const uint8_t first[1] = { 0 };
     struct kv_cursor c;
     struct kv_txn *t;

@@ -93,7 +93,7 @@ static void compact_db(struct db *db)
     struct arena *a = arena_new(0);
     struct err err = err_in(a);
 
-    if (db_compact(db, &err) != OK)
+    if (db_compact(db, NULL, &err) != OK)
         fail_msg("compact: %s", err_text(&err));
     arena_free(a);
 }
@@ -244,7 +244,8 @@ static void flushes_and_rewritings_at_the_same_time_lose_nothing(void **state)
     fill(db, m, 10, 2);
     assert_int_equal(pthread_create(&thread, NULL, append_in_background, args), 0);
     for (int i = 0; i < 20; i++)
-        (void)!db_compact(db, NULL); /* ERR_CONFLICT while a flush has failed is none of ours */
+        (void)!db_compact(db, NULL,
+                          NULL); /* ERR_CONFLICT while a flush has failed is none of ours */
     assert_int_equal(pthread_join(thread, &failed), 0);
     assert_null(failed);
     assert_equals_model(db, m);
@@ -278,7 +279,7 @@ static void compact_until_killed(const struct db_options *o, long after_ns)
         struct sample s = { T0 + i, 1 };
 
         append_series(db, "noise", &s, 1, NULL);
-        if (db_flush(db, NULL) != OK || db_compact(db, NULL) != OK)
+        if (db_flush(db, NULL) != OK || db_compact(db, NULL, NULL) != OK)
             _exit(1);
     }
 }
@@ -392,7 +393,7 @@ static void what_cannot_be_read_stays_as_it_is(void **state)
     }
     fclose(f);
     db = open_db(&o);
-    assert_int_equal(db_compact(db, NULL), ERR_CORRUPT);
+    assert_int_equal(db_compact(db, NULL, NULL), ERR_CORRUPT);
     db_stats(db, &stats);
     assert_int_equal(stats.compactions, 0);
     assert_int_equal(stats.compaction_failures, 1);

@@ -350,11 +350,39 @@ static void remove_takes_the_lock_file_too(void **state)
     close_fixture(&f);
 }
 
+static void files_get_the_tables_that_came_after_them(void **state)
+{
+    struct fixture f = open_fixture(state);
+    struct kv *kv;
+    struct kv_txn *t;
+    struct bytes value;
+
+    f.options.n_tables = 1;
+    kv_close(must_open(&f));
+    f.options.create = false;
+    f.options.n_tables = 2;
+    assert_int_equal(kv_open(&f.options, &kv, &f.err), ERR_CORRUPT);
+    f.options.n_added = 1;
+    kv = must_open(&f);
+    t = must_write(&f, kv);
+    assert_ok(&f, kv_put(t, BETA, BYTES("k"), BYTES("v"), &f.err));
+    assert_ok(&f, kv_commit(t, &f.err));
+    kv_close(kv);
+    f.options.n_added = 0;
+    kv = must_open(&f);
+    t = must_read(&f, kv);
+    assert_ok(&f, kv_get(t, BETA, BYTES("k"), &value, &f.err));
+    kv_abort(t);
+    kv_close(kv);
+    close_fixture(&f);
+}
+
 #define CASE(name) cmocka_unit_test_setup_teardown(name, temp_dir_make, temp_dir_remove)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(files_get_the_tables_that_came_after_them),
         CASE(committed_values_are_there_after_reopening),
         CASE(an_aborted_transaction_leaves_nothing),
         CASE(a_reader_keeps_its_snapshot),

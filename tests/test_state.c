@@ -174,7 +174,9 @@ static void a_newer_format_is_refused(void **state)
     static const uint8_t newer[] = { 2, 0, 0, 0, 0x0a, 0x81, 0xab, 0x69 };
     static const char *const tables[] = { "meta", "metadata" };
     char *path = temp_dir_file(*state, "state.mdb");
-    struct kv_options options = { path, MAP_BYTES, true, tables, 2 };
+    struct kv_options options = {
+        .path = path, .map_bytes = MAP_BYTES, .create = true, .tables = tables, .n_tables = 2
+    };
     struct bytes key = { (const uint8_t *)"format", 6 };
     struct state *s = NULL;
     struct kv_txn *t;

@@ -9,6 +9,7 @@
 #include "alert/notifier.h"
 #include "alert/rule.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/diag.h"
 #include "base/log.h"
 
@@ -21,6 +22,9 @@ struct alerting {
     pthread_mutex_t lock; /* held by a reload */
     struct notifier *notifier;
     struct rule_manager *rules;
+    pthread_mutex_t shown;     /* guards all below, for a moment only */
+    struct config *config;     /* in force; NULL without a file */
+    struct reload_status last; /* of reloads */
 };
 
 struct alerting_options alerting_options_default(struct db *db)
@@ -162,6 +166,20 @@ static enum errc start_rules(struct alerting *a, struct err *err)
     return rule_manager_new(&o, &a->rules, err);
 }
 
+/* From now on w's configuration is the one in force. */
+static void show(struct alerting *a, struct wanted *w)
+{
+    struct config *old;
+
+    pthread_mutex_lock(&a->shown);
+    old = a->config;
+    a->config = w->config;
+    a->last = (struct reload_status){ true, clock_wall_ms(&clock_system) };
+    pthread_mutex_unlock(&a->shown);
+    w->config = NULL;
+    config_free(old);
+}
+
 /* Makes it so. The manager is the last to be asked: it fails for want of memory only. */
 static enum errc apply(struct alerting *a, struct wanted *w, struct err *err)
 {
@@ -176,6 +194,8 @@ static enum errc apply(struct alerting *a, struct wanted *w, struct err *err)
         w->rules = NULL;
         rc = rule_manager_load(a->rules, set, &w->settings, err);
     }
+    if (rc == OK)
+        show(a, w);
     if (rc == OK)
         log_info("rules loaded", "groups=%zu alertmanagers=%zu", n_groups,
                  w->notifier.n_alertmanagers);
@@ -192,6 +212,11 @@ enum errc alerting_reload(struct alerting *a, struct err *err)
     if (rc == OK)
         rc = apply(a, &w, err);
     wanted_free(&w);
+    if (rc) {
+        pthread_mutex_lock(&a->shown);
+        a->last.ok = false;
+        pthread_mutex_unlock(&a->shown);
+    }
     pthread_mutex_unlock(&a->lock);
     return rc;
 }
@@ -206,6 +231,7 @@ enum errc alerting_start(const struct alerting_options *options, struct alerting
         return err_set(err, ERR_NOMEM, 0, "no memory for the rules");
     a->options = *options;
     pthread_mutex_init(&a->lock, NULL);
+    pthread_mutex_init(&a->shown, NULL);
     rc = alerting_reload(a, err);
     if (rc != OK) {
         alerting_stop(a, 0);
@@ -221,8 +247,44 @@ void alerting_stop(struct alerting *a, int64_t grace_ms)
         return;
     rule_manager_free(a->rules);
     notifier_free(a->notifier, grace_ms);
+    config_free(a->config);
+    pthread_mutex_destroy(&a->shown);
     pthread_mutex_destroy(&a->lock);
     free(a);
+}
+
+/* ---- looking at it ---- */
+
+struct reload_status alerting_reload_status(struct alerting *a)
+{
+    struct reload_status last;
+
+    pthread_mutex_lock(&a->shown);
+    last = a->last;
+    pthread_mutex_unlock(&a->shown);
+    return last;
+}
+
+void alerting_print_config(struct alerting *a, struct buf *b)
+{
+    pthread_mutex_lock(&a->shown);
+    if (a->config)
+        config_print(b, a->config);
+    pthread_mutex_unlock(&a->shown);
+}
+
+enum errc alerting_external_labels(struct alerting *a, struct arena *arena, struct labels *out,
+                                   struct err *err)
+{
+    bool full;
+
+    *out = (struct labels){ 0 };
+    pthread_mutex_lock(&a->shown);
+    if (a->config)
+        *out = labels_copy(arena, a->config->external_labels);
+    full = a->config && out->n < a->config->external_labels.n;
+    pthread_mutex_unlock(&a->shown);
+    return full ? err_set(err, ERR_LIMIT, 0, "no memory for the external labels") : OK;
 }
 
 struct rule_manager *alerting_rules(struct alerting *a)

@@ -7,14 +7,17 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/bytes.h"
 #include "base/err.h"
 #include "query/query.h"
+#include "storage/labels.h"
 
 struct alerting;
+struct arena;
 struct db;
 struct notifier;
 struct rule_manager;
@@ -45,6 +48,21 @@ MUST_USE enum errc alerting_reload(struct alerting *a, struct err *err);
 /* Ends evaluations, then tries for grace_ms to deliver what Alertmanagers have not heard. NULL is
  * fine. */
 void alerting_stop(struct alerting *a, int64_t grace_ms);
+
+/* How the last reload went, and when the files in force were read. */
+struct reload_status {
+    bool ok;
+    int64_t loaded_ms;
+};
+struct reload_status alerting_reload_status(struct alerting *a);
+
+/* Appends the configuration in force as YAML without secrets (config_print()); nothing without a
+ * file. */
+void alerting_print_config(struct alerting *a, struct buf *b);
+
+/* A copy of the external labels in force, in the arena. ERR_LIMIT. */
+MUST_USE enum errc alerting_external_labels(struct alerting *a, struct arena *arena,
+                                            struct labels *out, struct err *err);
 
 struct rule_manager *alerting_rules(struct alerting *a);
 struct notifier *alerting_notifier(struct alerting *a);

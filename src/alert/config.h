@@ -40,4 +40,8 @@ MUST_USE enum errc config_load(const char *path, struct config **out, struct dia
 MUST_USE enum errc config_read(struct str text, const char *path, struct config **out,
                                struct diags *d);
 
+/* Appends c as YAML, with its defaults, variables and patterns resolved, and <secret> for every
+ * password and credential. */
+void config_print(struct buf *b, const struct config *c);
+
 void config_free(struct config *c); /* NULL is fine */

@@ -15,8 +15,11 @@
 
 static enum errc fail(struct err *err, const char *what, const char *path)
 {
-    return err_set(err, errno == ENOENT ? ERR_NOT_FOUND : ERR_IO, 0, "%s %s: %s", what, path,
-                   strerror(errno));
+    enum errc rc = errno == ENOENT                      ? ERR_NOT_FOUND
+                   : errno == ENOSPC || errno == EDQUOT ? ERR_UNAVAILABLE
+                                                        : ERR_IO;
+
+    return err_set(err, rc, 0, "%s %s: %s", what, path, strerror(errno));
 }
 
 /* Makes a new folder's own name durable; without it a power cut takes all that was synced in it. */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "alert/alerting.h"
 #include "base/arena.h"
 #include "http/api_private.h"
 #include "http/api_push.h"
@@ -9,7 +10,12 @@
 
 #include "base/banned.h"
 
-enum { READ = HTTP_GET | HTTP_POST, JSON = API_JSON, JSON_DB = API_JSON | API_NEEDS_DB };
+enum {
+    READ = HTTP_GET | HTTP_POST,
+    ADMIN = HTTP_POST | HTTP_PUT,
+    JSON = API_JSON,
+    JSON_DB = API_JSON | API_NEEDS_DB
+};
 
 /* Prometheus answers POST on some of these only; Grafana asks with POST first and takes a 404 or
  * 500 as final, so that every read endpoint answers it. */
@@ -18,6 +24,7 @@ const struct route api_routes[] = {
     { "/api/v1/query_range", READ, HTTP_QUERY, API_MAX_FORM, api_query_range, JSON_DB },
     { "/api/v1/query_exemplars", READ, HTTP_CHEAP, API_MAX_FORM, api_query_exemplars, JSON },
     { "/api/v1/format_query", READ, HTTP_CHEAP, API_MAX_FORM, api_format_query, JSON },
+    { "/api/v1/parse_query", READ, HTTP_CHEAP, API_MAX_FORM, api_parse_query, JSON },
     { "/api/v1/labels", READ, HTTP_QUERY, API_MAX_FORM, api_labels, JSON_DB },
     { "/api/v1/label/*/values", READ, HTTP_QUERY, API_MAX_FORM, api_label_values, JSON_DB },
     { "/api/v1/series", READ, HTTP_QUERY, API_MAX_FORM, api_series, JSON_DB },
@@ -38,13 +45,20 @@ const struct route api_routes[] = {
     { "/api/v1/targets", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
     { "/api/v1/targets/metadata", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
     { "/api/v1/scrape_pools", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
-    { "/api/v1/status/config", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
+    { "/api/v1/notifications", READ, HTTP_CHEAP, API_MAX_FORM, api_constant, JSON },
+    { "/api/v1/status/config", READ, HTTP_CHEAP, API_MAX_FORM, api_config, JSON },
+    { "/api/v1/status/tsdb", READ, HTTP_QUERY, API_MAX_FORM, api_tsdb, JSON_DB },
+    { "/api/v1/status/walreplay", READ, HTTP_CHEAP, API_MAX_FORM, api_walreplay, JSON },
     { "/api/v1/status/buildinfo", READ, HTTP_CHEAP, API_MAX_FORM, api_buildinfo, JSON },
     { "/api/v1/status/runtimeinfo", READ, HTTP_CHEAP, API_MAX_FORM, api_runtimeinfo, JSON_DB },
     { "/api/v1/status/flags", READ, HTTP_CHEAP, API_MAX_FORM, api_flags, JSON },
+    { "/api/v1/admin/tsdb/flush", ADMIN, HTTP_ADMIN, API_MAX_FORM, api_admin_flush, JSON_DB },
     { "/-/healthy", HTTP_GET, HTTP_CHEAP, 0, api_healthy, 0 },
     { "/-/ready", HTTP_GET, HTTP_CHEAP, 0, api_ready, 0 },
     { "/-/reload", HTTP_POST | HTTP_PUT, HTTP_CHEAP, API_MAX_FORM, api_reload, 0 },
+    { "/-/quit", HTTP_POST | HTTP_PUT, HTTP_CHEAP, API_MAX_FORM, api_quit, 0 },
+    { "/federate", HTTP_GET, HTTP_QUERY, 0, api_federate, API_NEEDS_DB },
+    { "/graph", HTTP_GET, HTTP_QUERY, 0, api_graph, API_NEEDS_DB },
     { "/metrics", HTTP_GET, HTTP_CHEAP, 0, api_metrics, 0 },
     { "/", HTTP_GET, HTTP_CHEAP, 0, api_home, 0 },
 };
@@ -247,4 +261,10 @@ void api_set_rules(struct api *api, struct rule_manager *rules, struct notifier 
 {
     atomic_store(&api->notifier, notifier);
     atomic_store(&api->rules, rules);
+}
+
+void api_set_alerting(struct api *api, struct alerting *alerting)
+{
+    atomic_store(&api->alerting, alerting);
+    api_set_rules(api, alerting_rules(alerting), alerting_notifier(alerting));
 }

@@ -3,7 +3,7 @@
  * The API is there before the store: until api_set_db() is called every endpoint that needs it
  * answers 503, so that a probe sees a server that is starting instead of none.
  *
- * Threads: api_set_db() and api_set_rules() from any thread, once; the rest from the thread that
+ * Threads: the api_set_ functions from any thread, once; the rest from the thread that
  * made it.
  */
 #pragma once
@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "http/route.h"
 
+struct alerting;
 struct api;
 struct db;
 struct notifier;
@@ -35,10 +36,13 @@ struct api_options {
     int64_t retention_ms;         /* shown only */
     const struct api_flag *flags; /* borrowed; shown only */
     size_t n_flags;
-    bool enable_lifecycle; /* POST /-/reload is allowed */
+    bool enable_lifecycle; /* POST /-/reload and /-/quit are allowed */
+    bool enable_admin;     /* POST /api/v1/admin/... is allowed */
     /* What it does: any thread; the text of err is the answer when it fails. NULL: nothing. */
     enum errc (*reload)(void *ctx, struct err *err);
-    void *reload_ctx;
+    /* What POST /-/quit does: begins to stop the program, and returns. NULL: nothing. */
+    void (*quit)(void *ctx);
+    void *reload_ctx;          /* of both */
     const struct clock *clock; /* NULL: clock_system */
 };
 
@@ -62,3 +66,7 @@ MUST_USE bool api_set_otlp(struct api *api, const struct otlp_options *options);
  * must outlive the server. Without rules, the endpoints that list them answer that there are none.
  * */
 void api_set_rules(struct api *api, struct rule_manager *rules, struct notifier *notifier);
+
+/* The same with all that belongs to them: the configuration too, its external labels, and how the
+ * last reload went. */
+void api_set_alerting(struct api *api, struct alerting *alerting);

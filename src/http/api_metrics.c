@@ -195,6 +195,22 @@ static const struct {
     { "tidemark_days", "gauge", "Days kept.", offsetof(struct db_stats, days) },
     { "prometheus_tsdb_storage_blocks_bytes", "gauge", "Size of the day files.",
       offsetof(struct db_stats, disk_bytes) },
+    { "prometheus_tsdb_retention_limit_bytes", "gauge",
+      "How much disk space day files and log may take, 0: any.",
+      offsetof(struct db_stats, retention_bytes) },
+    { "prometheus_tsdb_size_retentions_total", "counter",
+      "Times that days were dropped because of their size.",
+      offsetof(struct db_stats, size_retentions) },
+    { "tidemark_day_files_retired_total", "counter", "Day files dropped by the retention.",
+      offsetof(struct db_stats, retired) },
+    { "prometheus_tsdb_compactions_total", "counter", "Days rewritten.",
+      offsetof(struct db_stats, compactions) },
+    { "prometheus_tsdb_compactions_failed_total", "counter", "Days that could not be rewritten.",
+      offsetof(struct db_stats, compaction_failures) },
+    { "tidemark_compaction_read_bytes_total", "counter", "Size of the files that were replaced.",
+      offsetof(struct db_stats, compaction_bytes_read) },
+    { "tidemark_compaction_written_bytes_total", "counter", "Size of the files that replaced them.",
+      offsetof(struct db_stats, compaction_bytes_written) },
     { "tidemark_corruptions_total", "counter", "Stored values whose checksum did not match.",
       offsetof(struct db_stats, corruptions) },
 };
@@ -215,6 +231,8 @@ static void add_store(struct buf *b, struct db *db)
     for (int i = 0; i < DB_REJECT_COUNT; i++)
         buf_printf(b, "tidemark_samples_rejected_total{reason=\"%s\"} %" PRIu64 "\n",
                    db_reject_name((enum db_reject)i), s.samples_rejected[i]);
+    metric_single(b, "tidemark_compaction_seconds_total", "counter",
+                  "Time spent on rewriting days, rests included.", s.compaction_seconds);
     if (s.min_t_ms <= s.max_t_ms) {
         metric_single(b, "prometheus_tsdb_lowest_timestamp_seconds", "gauge", "Oldest sample.",
                       (double)s.min_t_ms / 1000);

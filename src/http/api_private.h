@@ -9,6 +9,7 @@
 #include "http/message.h"
 #include "http/route.h"
 #include "ingest/remote_write.h"
+#include "query/query.h"
 #include "storage/db.h"
 #include "storage/labels_json.h"
 
@@ -46,12 +47,15 @@ struct api {
     _Atomic(struct db *) db;
     _Atomic(struct rule_manager *) rules;
     _Atomic(struct notifier *) notifier;
+    _Atomic(struct alerting *) alerting;
     int64_t started_ms;
     struct handler_stats *stats; /* one for each route and, last, one for unknown paths */
     struct api_push *push;       /* of OTLP and what else is pushed (api_push.c) */
     pthread_mutex_t lock;        /* guards scratch */
     struct write_scratch *scratch;
 };
+
+struct node;
 
 extern const struct route api_routes[];
 extern const size_t n_api_routes;
@@ -97,17 +101,34 @@ struct api_selectors {
 /* All match[] parameters. False: rs has the error, and there is nothing to free (api_match.c). */
 bool api_selectors_read(const struct http_request *rq, struct http_response *rs,
                         struct api_selectors *out);
+/* The same without an answer: the text of err is the whole of what a client is to be told. */
+MUST_USE enum errc api_selectors_parse(const struct http_request *rq, struct api_selectors *out,
+                                       struct err *err);
 void api_selectors_free(struct api_selectors *s);
+
+/* The query of rq as a tree in its arena; NULL when it is wrong and rs has the error. Free it with
+ * parse_free() (api_parse.c). */
+struct node *api_parse_only(const struct http_request *rq, struct http_response *rs);
+
+/* What a query of rq runs with, by the server's options (api_query.c). */
+struct query_options api_query_options(const struct api *api, const struct http_request *rq);
 
 /* ---- handlers ---- */
 
-http_handler api_query, api_query_range, api_format_query, api_query_exemplars; /* api_query.c */
-http_handler api_labels, api_label_values, api_series, api_metadata;            /* api_meta.c */
-http_handler api_constant, api_buildinfo, api_runtimeinfo, api_flags, api_healthy, api_ready,
-    api_home;                                                      /* api_status.c */
-http_handler api_metrics;                                          /* api_metrics.c */
-http_handler api_rules, api_alerts, api_alertmanagers, api_reload; /* api_rules.c */
-http_handler api_write;                                            /* api_write.c */
+http_handler api_query, api_query_range, api_query_exemplars;        /* api_query.c */
+http_handler api_format_query, api_parse_query;                      /* api_parse.c */
+http_handler api_labels, api_label_values, api_series, api_metadata; /* api_meta.c */
+http_handler api_constant, api_buildinfo, api_runtimeinfo, api_flags, api_config, api_walreplay,
+    api_healthy, api_ready, api_home;                  /* api_status.c */
+http_handler api_tsdb;                                 /* api_tsdb.c */
+http_handler api_metrics;                              /* api_metrics.c */
+http_handler api_rules, api_alerts, api_alertmanagers; /* api_rules.c */
+http_handler api_reload, api_quit;                     /* api_lifecycle.c */
+http_handler api_federate;                             /* api_federate.c */
+http_handler api_graph;                                /* api_graph.c */
+http_handler api_write;                                /* api_write.c */
+http_handler api_admin_flush, api_admin_delete, api_admin_clean,
+    api_admin_snapshot; /* api_admin.c */
 
 /* Metrics of rules and notifications (api_metrics_rules.c). */
 void api_metrics_rules(struct buf *b, const struct api *api);

@@ -1,4 +1,4 @@
-/* api_query.c -- /api/v1/query, query_range, format_query and query_exemplars.
+/* api_query.c -- /api/v1/query, query_range and query_exemplars.
  *
  * A result is formatted while it is sent: the writer below remembers the next series and point. The
  * result owns its memory and needs no view of the store, so that a client may take its time.
@@ -194,14 +194,22 @@ static bool read_lookback(const struct http_request *rq, struct http_response *r
     return true;
 }
 
+struct query_options api_query_options(const struct api *api, const struct http_request *rq)
+{
+    struct query_options o = query_options_default(api_db(api));
+
+    o.lookback_ms = api->o.lookback_ms;
+    o.timeout_ms = api->o.query_timeout_ms;
+    o.max_samples = api->o.query_max_samples;
+    o.clock = api->o.clock;
+    o.cancel = rq->cancel;
+    return o;
+}
+
 static bool read_common(const struct api *api, const struct http_request *rq,
                         struct http_response *rs, struct query_params *p)
 {
-    p->options = query_options_default(api_db(api));
-    p->options.lookback_ms = api->o.lookback_ms;
-    p->options.max_samples = api->o.query_max_samples;
-    p->options.clock = api->o.clock;
-    p->options.cancel = rq->cancel;
+    p->options = api_query_options(api, rq);
     p->text = http_param(rq, "query");
     p->stats = http_param(rq, "stats").len > 0;
     return read_timeout(api, rq, rs, p) && read_lookback(rq, rs, p);
@@ -339,45 +347,7 @@ void api_query_range(void *ctx, const struct http_request *rq, struct http_respo
     finish(rq, rs, &p, rc, &err, r, clock_mono_ns(&clock_system) - begun_ns);
 }
 
-/* ---- queries that are only read ---- */
-
-/* Parses the query; NULL when it is wrong and rs has the error. Free it with parse_free(). */
-static struct node *parse_only(const struct http_request *rq, struct http_response *rs)
-{
-    struct err err = err_in(rq->arena);
-    struct str text = http_param(rq, "query");
-    struct node *n = NULL;
-    enum errc rc = parse_query(text, rq->arena, &n, &err);
-
-    if (rc == ERR_BAD_QUERY) {
-        struct buf b = { 0 };
-
-        parse_error_print(&b, text, &err);
-        buf_u8(&b, 0);
-        api_bad_param(rq, rs, "query", b.failed ? err_text(&err) : (const char *)b.ptr);
-        buf_free(&b);
-    } else if (rc) {
-        query_error(rq, rs, rc, &err);
-    }
-    return rc ? NULL : n;
-}
-
-void api_format_query(void *ctx, const struct http_request *rq, struct http_response *rs)
-{
-    struct node *n = parse_only(rq, rs);
-    struct buf text = { 0 };
-
-    (void)ctx;
-    if (!n)
-        return;
-    node_prettify(&text, n);
-    api_begin(rs);
-    json_text(&rs->body, buf_as_str(&text));
-    api_end(&rs->body, &(struct api_notes){ 0 });
-    rs->body.failed |= text.failed;
-    buf_free(&text);
-    parse_free(n);
-}
+/* ---- exemplars ---- */
 
 /* None are stored. Grafana probes this with times in milliseconds and expects 200 and []. */
 void api_query_exemplars(void *ctx, const struct http_request *rq, struct http_response *rs)
@@ -387,7 +357,7 @@ void api_query_exemplars(void *ctx, const struct http_request *rq, struct http_r
 
     (void)ctx;
     if (!api_time(rq, rs, "start", TIME_MIN_MS, &t_ms)
-        || !api_time(rq, rs, "end", TIME_MAX_MS, &t_ms) || !(n = parse_only(rq, rs)))
+        || !api_time(rq, rs, "end", TIME_MAX_MS, &t_ms) || !(n = api_parse_only(rq, rs)))
         return;
     parse_free(n);
     api_begin(rs);

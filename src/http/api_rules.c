@@ -1,4 +1,4 @@
-/* api_rules.c -- what rules there are and what they found; who is told; reloading.
+/* api_rules.c -- what rules there are and what they found; who is told.
  *
  * Shapes are those of Prometheus 3. A rule that was never evaluated is inactive, not "unknown":
  * Grafana knows only three states.
@@ -443,17 +443,4 @@ void api_alertmanagers(void *ctx, const struct http_request *rq, struct http_res
     }
     buf_text(&rs->body, "],\"droppedAlertmanagers\":[]}");
     api_end(&rs->body, &(struct api_notes){ 0 });
-}
-
-/* ---- /-/reload ---- */
-
-void api_reload(void *ctx, const struct http_request *rq, struct http_response *rs)
-{
-    const struct api *api = ctx;
-    struct err err = err_in(rq->arena);
-
-    if (!api->o.enable_lifecycle)
-        http_response_text(rs, 403, "Lifecycle API is not enabled.");
-    else if (api->o.reload && api->o.reload(api->o.reload_ctx, &err) != OK)
-        http_response_text(rs, 500, "failed to reload config: %s", err_text(&err));
 }

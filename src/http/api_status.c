@@ -3,6 +3,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "alert/alerting.h"
 #include "base/duration.h"
 #include "http/api_private.h"
 
@@ -20,7 +21,7 @@ static const struct {
       "{\"activeTargets\":[],\"droppedTargets\":[],\"droppedTargetCounts\":{}}" },
     { "/api/v1/targets/metadata", "[]" },
     { "/api/v1/scrape_pools", "{\"scrapePools\":[]}" },
-    { "/api/v1/status/config", "{\"yaml\":\"\"}" },
+    { "/api/v1/notifications", "[]" },
 };
 
 static void respond_json(struct http_response *rs, const char *data)
@@ -81,6 +82,33 @@ void api_flags(void *ctx, const struct http_request *rq, struct http_response *r
     api_end(&rs->body, &(struct api_notes){ 0 });
 }
 
+/* The configuration in force, without secrets. */
+void api_config(void *ctx, const struct http_request *rq, struct http_response *rs)
+{
+    const struct api *api = ctx;
+    struct alerting *alerting = atomic_load(&api->alerting);
+    struct buf yaml = { 0 };
+
+    (void)rq;
+    if (alerting)
+        alerting_print_config(alerting, &yaml);
+    api_begin(rs);
+    buf_u8(&rs->body, '{');
+    add_member(&rs->body, true, "yaml", buf_as_str(&yaml));
+    buf_u8(&rs->body, '}');
+    api_end(&rs->body, &(struct api_notes){ 0 });
+    rs->body.failed |= yaml.failed;
+    buf_free(&yaml);
+}
+
+/* Served before the store is there: its use is to see that the server is at work. */
+void api_walreplay(void *ctx, const struct http_request *rq, struct http_response *rs)
+{
+    (void)rq;
+    respond_json(rs, api_db(ctx) ? "{\"min\":0,\"max\":0,\"current\":0,\"state\":\"done\"}"
+                                 : "{\"min\":0,\"max\":0,\"current\":0,\"state\":\"in progress\"}");
+}
+
 static void add_date(struct buf *b, const char *name, int64_t t_ms)
 {
     time_t seconds = (time_t)(t_ms / 1000);
@@ -97,10 +125,14 @@ void api_runtimeinfo(void *ctx, const struct http_request *rq, struct http_respo
 {
     const struct api *api = ctx;
     struct buf *b = &rs->body, retention = { 0 };
+    struct alerting *alerting = atomic_load(&api->alerting);
+    struct reload_status last = { true, api->started_ms };
     struct db_stats stats;
     char cwd[4096], host[256];
 
     (void)rq;
+    if (alerting)
+        last = alerting_reload_status(alerting);
     db_stats(api_db(api), &stats);
     if (!getcwd(cwd, sizeof cwd))
         cwd[0] = '\0';
@@ -109,12 +141,13 @@ void api_runtimeinfo(void *ctx, const struct http_request *rq, struct http_respo
     host[sizeof host - 1] = '\0';
     api_begin(rs);
     buf_printf(b,
-               "{\"reloadConfigSuccess\":true,\"corruptionCount\":%llu,\"goroutineCount\":0,"
+               "{\"reloadConfigSuccess\":%s,\"corruptionCount\":%llu,\"goroutineCount\":0,"
                "\"GOMAXPROCS\":%ld,\"GOMEMLIMIT\":0",
+               last.ok ? "true" : "false",
                (unsigned long long)(stats.corruptions + stats.log_records_skipped),
                sysconf(_SC_NPROCESSORS_ONLN));
     add_date(b, "startTime", api->started_ms);
-    add_date(b, "lastConfigTime", api->started_ms);
+    add_date(b, "lastConfigTime", last.loaded_ms);
     add_date(b, "serverTime", clock_wall_ms(api->o.clock));
     add_member(b, false, "CWD", str_from(cwd));
     add_member(b, false, "hostname", str_from(host));

@@ -13,8 +13,8 @@
 #include "http/message.h"
 
 /* Which threads run a handler. A heavy query, or writes that wait for the disk, never hold up a
- * health check. */
-enum http_class { HTTP_CHEAP, HTTP_QUERY, HTTP_WRITE, HTTP_CLASS_COUNT };
+ * health check; what an operator asks for may take minutes and runs one after the other. */
+enum http_class { HTTP_CHEAP, HTTP_QUERY, HTTP_WRITE, HTTP_ADMIN, HTTP_CLASS_COUNT };
 
 /* Answers rq in rs. ctx is the service's. */
 typedef void http_handler(void *ctx, const struct http_request *rq, struct http_response *rs);

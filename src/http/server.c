@@ -40,6 +40,7 @@ enum {
     DROP_FACTOR = 4,              /* times the route's limit: how much of a refused body is read */
     RESERVE_BYTES = 1 << 20,      /* at most taken on trust in a Content-Length */
     ARENA_BYTES = 64 << 20,       /* parameters of one request, decoded */
+    MAX_TICK_MS = 100,            /* how long a query runs before its client is watched */
 };
 
 struct http_server {
@@ -48,12 +49,12 @@ struct http_server {
     struct watch *watch;
     struct workers *workers[HTTP_CLASS_COUNT];
     atomic_size_t bodies_bytes;
-    pthread_mutex_t lock; /* guards all below */
+    atomic_size_t n_exchanges; /* between request line and end of the response */
+    atomic_size_t n_running;   /* suspended */
+    atomic_bool stopping;      /* responses close their connection */
+    atomic_bool refusing;      /* nothing is queued any more */
+    pthread_mutex_t lock;      /* only for waiting until a count is 0 */
     pthread_cond_t changed;
-    size_t n_exchanges; /* between request line and end of the response */
-    size_t n_running;   /* suspended */
-    bool stopping;      /* responses close their connection */
-    bool refusing;      /* nothing is queued any more */
 };
 
 enum state { NEW, BODY, REFUSED, RUNNING, ANSWERED };
@@ -95,7 +96,7 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context,
             return; /* on_uri() refuses to serve it */
         watch_add(s->watch, item,
                   MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
-        watch_deadline(s->watch, item, s->o.request_timeout_ms);
+        watch_deadline(item, s->o.request_timeout_ms);
     } else if (item) {
         watch_remove(s->watch, item);
         free(item);
@@ -127,11 +128,20 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *c)
         x->request.path.len = (size_t)(mark - x->request.path.ptr);
     }
     x->request.cancel = &x->left;
-    watch_deadline(s->watch, x->item, s->o.request_timeout_ms);
-    pthread_mutex_lock(&s->lock);
-    s->n_exchanges++;
-    pthread_mutex_unlock(&s->lock);
+    watch_deadline(x->item, s->o.request_timeout_ms);
+    atomic_fetch_add(&s->n_exchanges, 1);
     return x;
+}
+
+/* One less; who waits for the last one is told. The order of count and stopping, here and in
+ * http_server_stop(), is what makes sure of that. */
+static void count_down(struct http_server *s, atomic_size_t *count)
+{
+    if (atomic_fetch_sub(count, 1) != 1 || !atomic_load(&s->stopping))
+        return;
+    pthread_mutex_lock(&s->lock);
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
 }
 
 static void drop_body(struct exchange *x)
@@ -152,16 +162,13 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **context,
     if (!x)
         return;
     *context = NULL;
-    watch_deadline(s->watch, x->item, s->o.idle_timeout_ms);
+    watch_deadline(x->item, s->o.idle_timeout_ms);
     drop_body(x);
     http_response_clear(&x->response);
     buf_free(&x->response.body);
     arena_free(x->request.arena);
     free(x);
-    pthread_mutex_lock(&s->lock);
-    s->n_exchanges--;
-    pthread_cond_broadcast(&s->changed);
-    pthread_mutex_unlock(&s->lock);
+    count_down(s, &s->n_exchanges);
 }
 
 /* ---- the response ---- */
@@ -257,16 +264,6 @@ static void add_cors(struct MHD_Response *r)
     MHD_add_response_header(r, "Vary", "Origin");
 }
 
-static bool is_stopping(struct http_server *s)
-{
-    bool stopping;
-
-    pthread_mutex_lock(&s->lock);
-    stopping = s->stopping;
-    pthread_mutex_unlock(&s->lock);
-    return stopping;
-}
-
 static enum MHD_Result send_response(struct exchange *x)
 {
     struct http_server *s = x->server;
@@ -289,10 +286,10 @@ static enum MHD_Result send_response(struct exchange *x)
         MHD_add_response_header(r, rs->headers[i].name, rs->headers[i].value);
     if (http_header(&x->request, "Origin").len || x->request.method == HTTP_OPTIONS)
         add_cors(r);
-    if (is_stopping(s))
+    if (atomic_load(&s->stopping))
         MHD_add_response_header(r, "Connection", "close");
     status = rs->status;
-    watch_deadline(s->watch, x->item, s->o.response_timeout_ms);
+    watch_deadline(x->item, s->o.response_timeout_ms);
     sent = MHD_queue_response(x->connection, status, r);
     MHD_destroy_response(r);
     if (s->o.service->count)
@@ -370,13 +367,11 @@ static void finish(struct exchange *x)
     struct http_server *s = x->server;
 
     drop_body(x);
-    watch_client(s->watch, x->item, NULL);
+    if (x->route->class == HTTP_QUERY)
+        watch_client(s->watch, x->item, NULL);
     x->state = ANSWERED;
     MHD_resume_connection(x->connection);
-    pthread_mutex_lock(&s->lock);
-    s->n_running--;
-    pthread_cond_broadcast(&s->changed);
-    pthread_mutex_unlock(&s->lock);
+    count_down(s, &s->n_running);
 }
 
 static void run(struct job *job)
@@ -534,28 +529,26 @@ static enum MHD_Result end(struct exchange *x)
 {
     struct http_server *s = x->server;
     enum http_class class;
-    bool refusing;
 
     if (x->state == REFUSED)
         return send_response(x);
     x->request.body = buf_as_bytes(&x->body);
     x->request.complete_ns = clock_mono_ns(&clock_system);
     class = x->route->class;
-    if (class == HTTP_QUERY) /* before it counts as running, so that a stop cancels it for sure */
+    if (class == HTTP_QUERY
+        || class
+               == HTTP_ADMIN) /* before it counts as running, so that a stop cancels it for sure */
         watch_client(s->watch, x->item, &x->left);
-    pthread_mutex_lock(&s->lock);
-    refusing = s->refusing;
-    if (!refusing)
-        s->n_running++;
-    pthread_mutex_unlock(&s->lock);
-    if (refusing) {
+    atomic_fetch_add(&s->n_running, 1);
+    if (atomic_load(&s->refusing)) {
+        count_down(s, &s->n_running);
         watch_client(s->watch, x->item, NULL);
         refuse_busy(x, "Service Unavailable");
         return send_response(x);
     }
     x->state = RUNNING;
     x->job.run = run;
-    watch_deadline(s->watch, x->item, 0);
+    watch_deadline(x->item, 0);
     MHD_suspend_connection(x->connection);
     if (!workers_push(s->workers[class], &x->job)) {
         refuse_busy(x, "too many requests are waiting");
@@ -616,10 +609,14 @@ struct http_server_options http_server_options_default(void)
         .n_io_threads = 2,
         .n_workers = { [HTTP_CHEAP] = 2,
                        [HTTP_QUERY] = cpus > 0 ? 2 * (size_t)cpus : 4,
-                       [HTTP_WRITE] = 16 },
-        .max_queued = { [HTTP_CHEAP] = 256, [HTTP_QUERY] = 128, [HTTP_WRITE] = 256 },
+                       [HTTP_WRITE] = 16,
+                       [HTTP_ADMIN] = 1 },
+        .max_queued = { [HTTP_CHEAP] = 256,
+                        [HTTP_QUERY] = 128,
+                        [HTTP_WRITE] = 256,
+                        [HTTP_ADMIN] = 8 },
         .max_connections = 512,
-        .max_header_bytes = 128 << 10,
+        .max_header_bytes = 64 << 10,
         .max_bodies_bytes = 256 << 20,
         .request_timeout_ms = 60000,
         .response_timeout_ms = 300000,
@@ -629,13 +626,15 @@ struct http_server_options http_server_options_default(void)
 
 static int tick_ms(const struct http_server_options *o)
 {
-    int64_t shortest = o->request_timeout_ms;
+    int64_t shortest = MAX_TICK_MS * 4;
 
+    if (o->request_timeout_ms < shortest)
+        shortest = o->request_timeout_ms;
     if (o->response_timeout_ms < shortest)
         shortest = o->response_timeout_ms;
     if (o->idle_timeout_ms < shortest)
         shortest = o->idle_timeout_ms;
-    return shortest < 40 ? 10 : shortest > 4000 ? 1000 : (int)(shortest / 4);
+    return shortest < 40 ? 10 : (int)(shortest / 4);
 }
 
 static enum errc start_daemon(struct http_server *s, struct err *err)
@@ -677,6 +676,7 @@ enum errc http_server_start(const struct http_server_options *options, struct ht
         [HTTP_CHEAP] = "http cheap",
         [HTTP_QUERY] = "http query",
         [HTTP_WRITE] = "http write",
+        [HTTP_ADMIN] = "http admin",
     };
     struct http_server *s = calloc(1, sizeof *s);
     pthread_condattr_t monotonic;
@@ -706,9 +706,9 @@ enum errc http_server_start(const struct http_server_options *options, struct ht
 
 /* Waits until *count is 0, at most until end (on the monotonic clock) unless that is NULL. The
  * caller holds the lock. */
-static void wait_for_zero(struct http_server *s, const size_t *count, const struct timespec *end)
+static void wait_for_zero(struct http_server *s, atomic_size_t *count, const struct timespec *end)
 {
-    while (*count > 0) {
+    while (atomic_load(count) > 0) {
         if (!end)
             pthread_cond_wait(&s->changed, &s->lock);
         else if (pthread_cond_timedwait(&s->changed, &s->lock, end) == ETIMEDOUT)
@@ -727,11 +727,11 @@ void http_server_stop(struct http_server *s, int64_t grace_ms)
     fd = MHD_quiesce_daemon(s->daemon);
     end_ns = clock_mono_ns(&clock_system) + grace_ms * 1000000;
     end = (struct timespec){ end_ns / 1000000000, end_ns % 1000000000 };
+    atomic_store(&s->stopping, true);
     pthread_mutex_lock(&s->lock);
-    s->stopping = true;
     wait_for_zero(s, &s->n_exchanges, &end);
-    s->refusing = true;
     pthread_mutex_unlock(&s->lock);
+    atomic_store(&s->refusing, true);
     watch_cancel_all(s->watch); /* queries end soon; writes are short */
     pthread_mutex_lock(&s->lock);
     wait_for_zero(s, &s->n_running, NULL); /* the library must not be stopped before */

@@ -26,16 +26,33 @@ struct watch {
     pthread_t thread;
 };
 
-static void close_overdue(struct watch *w)
+/* A deadline that is moved just now is not taken for one that has passed. */
+static void close_if_overdue(struct watch_item *i, int64_t now_ns)
 {
-    int64_t now_ns = clock_mono_ns(&clock_system);
+    int64_t deadline_ns = atomic_load(&i->deadline_ns);
+
+    if (deadline_ns && deadline_ns <= now_ns
+        && atomic_compare_exchange_strong(&i->deadline_ns, &deadline_ns, 0))
+        shutdown(i->fd, SHUT_RDWR);
+}
+
+static void arm(struct watch *w, struct watch_item *i)
+{
+    struct epoll_event event = { .events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = i->id };
+
+    /* when it fails the request only runs longer */
+    i->armed = epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, i->fd, &event) == 0;
+}
+
+static void tick(struct watch *w, int64_t now_ns)
+{
+    int64_t tick_ns = (int64_t)w->tick_ms * 1000000;
 
     pthread_mutex_lock(&w->lock);
     for (struct watch_item *i = w->items; i; i = i->next) {
-        if (i->deadline_ns && i->deadline_ns <= now_ns) {
-            i->deadline_ns = 0;
-            shutdown(i->fd, SHUT_RDWR);
-        }
+        close_if_overdue(i, now_ns);
+        if (i->left && !i->armed && now_ns - i->since_ns >= tick_ns)
+            arm(w, i);
     }
     pthread_mutex_unlock(&w->lock);
 }
@@ -66,7 +83,7 @@ static void *watch_thread(void *arg)
             client_left(w, events[i].data.u64);
         }
         if (now_ns >= next_ns || n == 0) {
-            close_overdue(w);
+            tick(w, now_ns);
             next_ns = now_ns + tick_ns;
         }
     }
@@ -143,25 +160,22 @@ void watch_remove(struct watch *w, struct watch_item *item)
     pthread_mutex_unlock(&w->lock);
 }
 
-void watch_deadline(struct watch *w, struct watch_item *item, int64_t timeout_ms)
+void watch_deadline(struct watch_item *item, int64_t timeout_ms)
 {
     int64_t now_ns = clock_mono_ns(&clock_system);
 
-    pthread_mutex_lock(&w->lock);
-    item->deadline_ns = timeout_ms ? now_ns + timeout_ms * 1000000 : 0;
-    pthread_mutex_unlock(&w->lock);
+    atomic_store(&item->deadline_ns, timeout_ms ? now_ns + timeout_ms * 1000000 : 0);
 }
 
 void watch_client(struct watch *w, struct watch_item *item, atomic_bool *left)
 {
-    struct epoll_event event = { .events = EPOLLRDHUP | EPOLLONESHOT, .data.u64 = item->id };
-
     pthread_mutex_lock(&w->lock);
-    if (left && !item->left) /* when it fails the request only runs longer */
-        (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, item->fd, &event);
-    else if (!left && item->left)
-        (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, item->fd, &event);
+    if (item->armed) {
+        (void)epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, item->fd, NULL);
+        item->armed = false;
+    }
     item->left = left;
+    item->since_ns = left ? clock_mono_ns(&clock_system) : 0;
     pthread_mutex_unlock(&w->lock);
 }
 

@@ -12,6 +12,7 @@ struct workers {
     pthread_cond_t wake;
     struct job *first, **last;
     size_t n_queued, max_queued;
+    size_t n_idle; /* waiting for a job, or woken for one */
     bool stopping;
     size_t n_threads;
     pthread_t threads[];
@@ -23,8 +24,10 @@ static struct job *take(struct workers *w)
     struct job *job;
 
     pthread_mutex_lock(&w->lock);
+    w->n_idle++;
     while (!w->first && !w->stopping)
         pthread_cond_wait(&w->wake, &w->lock);
+    w->n_idle--;
     job = w->first;
     if (job) {
         w->first = job->next;
@@ -74,7 +77,7 @@ enum errc workers_start(const char *name, size_t n_threads, size_t max_queued, s
 
 bool workers_push(struct workers *w, struct job *job)
 {
-    bool room;
+    bool room, wake = false;
 
     pthread_mutex_lock(&w->lock);
     ASSERT(!w->stopping);
@@ -84,9 +87,11 @@ bool workers_push(struct workers *w, struct job *job)
         *w->last = job;
         w->last = &job->next;
         w->n_queued++;
-        pthread_cond_signal(&w->wake);
+        wake = w->n_idle > 0;
     }
     pthread_mutex_unlock(&w->lock);
+    if (wake) /* outside, or the woken thread would wait for the lock at once */
+        pthread_cond_signal(&w->wake);
     return room;
 }
 

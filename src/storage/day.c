@@ -19,7 +19,7 @@ static const char *const tables[DAY_TABLES] = {
     [DAY_SYMBOLS] = "symbols",   [DAY_SYMBOL_HASHES] = "symbol_hashes",
     [DAY_SERIES] = "series",     [DAY_SERIES_HASHES] = "series_hashes",
     [DAY_POSTINGS] = "postings", [DAY_DIRECTORY] = "directory",
-    [DAY_PACKS] = "packs",
+    [DAY_PACKS] = "packs",       [DAY_EXEMPLARS] = "exemplars",
 };
 
 /* ---- keys and values ---- */
@@ -40,6 +40,13 @@ struct bytes key_u64_u32(struct day_key *k, uint64_t a, uint32_t b)
 {
     store_u64be(k->bytes, a);
     store_u32be(k->bytes + 8, b);
+    return (struct bytes){ k->bytes, 12 };
+}
+
+struct bytes key_exemplars(struct day_key *k, uint32_t series, uint64_t flush)
+{
+    store_u32be(k->bytes, series);
+    store_u64be(k->bytes + 4, flush);
     return (struct bytes){ k->bytes, 12 };
 }
 
@@ -276,7 +283,8 @@ enum errc day_open(const char *path, int64_t day, size_t map_bytes, bool create,
                                   .map_bytes = map_bytes,
                                   .create = create,
                                   .tables = tables,
-                                  .n_tables = DAY_TABLES };
+                                  .n_tables = DAY_TABLES,
+                                  .n_added = DAY_TABLES - DAY_EXEMPLARS };
     struct day *d = calloc(1, sizeof *d);
     enum errc rc;
 

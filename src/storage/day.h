@@ -25,6 +25,7 @@ struct arena;
 struct day;
 struct day_txn;
 struct day_writer;
+struct stored_exemplar;
 
 /* Opens the file at path for day number day (day_of()), creating it when create is true.
  * ERR_NOT_FOUND, ERR_CORRUPT (not such a file, or shorter than it says), ERR_UNSUPPORTED (newer
@@ -65,6 +66,12 @@ MUST_USE enum errc day_writer_begin(struct day *d, uint64_t flush, struct day_wr
 MUST_USE enum errc day_writer_add(struct day_writer *w, struct labels labels,
                                   const struct column *samples, struct err *err);
 
+/* Adds n > 0 exemplars of a series, in order of time and inside the day: of the one added last, or
+ * of one that has no samples in this flush. Errors as above. */
+MUST_USE enum errc day_writer_add_exemplars(struct day_writer *w, struct labels labels,
+                                            const struct stored_exemplar *exemplars, size_t n,
+                                            struct err *err);
+
 /* Commits durably, or drops everything; frees the writer either way. Errors as above. */
 MUST_USE enum errc day_writer_commit(struct day_writer *w, struct err *err);
 void day_writer_abort(struct day_writer *w); /* NULL is fine */
@@ -97,6 +104,13 @@ MUST_USE enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, in
 /* All visible series in labels_cmp order, malloc'd. Every symbol and series of the file is checked.
  * ERR_CORRUPT, ERR_IO, ERR_NOMEM. */
 MUST_USE enum errc day_order(struct day_txn *t, uint32_t **ids, size_t *n, struct err *err);
+
+/* Calls fn for each exemplar of series id with min_t_ms <= t <= max_t_ms, flush by flush, each in
+ * order of time; false stops. ERR_CORRUPT names file and series. */
+MUST_USE enum errc day_each_exemplar(struct day_txn *t, uint32_t id, int64_t min_t_ms,
+                                     int64_t max_t_ms,
+                                     bool (*fn)(void *ctx, const struct stored_exemplar *e),
+                                     void *ctx, struct err *err);
 
 /* Calls fn for each distinct label name; false stops. */
 MUST_USE enum errc day_each_name(struct day_txn *t, bool (*fn)(void *ctx, struct str name),

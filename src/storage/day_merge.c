@@ -2,8 +2,12 @@
 
 #include <stdlib.h>
 
+#include <string.h>
+
 #include "base/arena.h"
+#include "base/vec.h"
 #include "storage/day.h"
+#include "storage/exemplar_store.h"
 #include "base/banned.h"
 
 /* A file that is being read, and its next series. */
@@ -16,12 +20,19 @@ struct source {
     bool has; /* the series that is being copied */
 };
 
+/* The exemplars of a series. Their labels point into the files. */
+struct exemplars {
+    struct stored_exemplar *items;
+    size_t n, cap;
+};
+
 struct merge {
     const struct day_merge *m;
     struct source *sources;
     struct day_writer *writer;
     struct column column;
-    uint64_t n_samples;
+    struct exemplars exemplars;
+    uint64_t n_stored;
 };
 
 static enum errc no_memory(struct err *err)
@@ -97,6 +108,47 @@ static enum errc read_series(struct merge *g, struct labels labels, struct err *
     return rc;
 }
 
+static bool gather_one(void *ctx, const struct stored_exemplar *e)
+{
+    struct exemplars *all = ctx;
+
+    if (!vec_reserve(&all->items, &all->cap, all->n + 1, sizeof *all->items))
+        return false;
+    all->items[all->n++] = *e;
+    return true;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    int64_t x = ((const struct stored_exemplar *)a)->t_ms;
+    int64_t y = ((const struct stored_exemplar *)b)->t_ms;
+
+    return (x > y) - (x < y);
+}
+
+/* Copies the newest exemplars of the series, of which all sources that have it were noted. */
+static enum errc copy_exemplars(struct merge *g, struct labels labels, struct err *err)
+{
+    struct exemplars *all = &g->exemplars;
+    enum errc rc = OK;
+    size_t skip;
+
+    all->n = 0;
+    for (size_t i = 0; rc == OK && i < g->m->n; i++) {
+        struct source *s = &g->sources[i];
+
+        if (s->has)
+            rc = day_each_exemplar(s->txn, s->ids[s->at], INT64_MIN, INT64_MAX, gather_one, all,
+                                   err);
+    }
+    if (rc != OK || all->n == 0)
+        return rc;
+    qsort(all->items, all->n, sizeof *all->items, by_time);
+    g->n_stored += all->n;
+    skip = all->n > EXEMPLARS_PER_DAY ? all->n - EXEMPLARS_PER_DAY : 0;
+    return day_writer_add_exemplars(g->writer, labels, all->items + skip, all->n - skip, err);
+}
+
 static enum errc move_on(struct merge *g, struct err *err)
 {
     enum errc rc = OK;
@@ -118,8 +170,10 @@ static enum errc copy_series(struct merge *g, struct labels labels, struct err *
 
     if (rc == OK && g->column.n > 0) {
         rc = day_writer_add(g->writer, labels, &g->column, err);
-        g->n_samples += g->column.n;
+        g->n_stored += g->column.n;
     }
+    if (rc == OK)
+        rc = copy_exemplars(g, labels, err);
     return rc == OK ? move_on(g, err) : rc;
 }
 
@@ -136,7 +190,7 @@ static enum errc copy_all(struct merge *g, struct err *err)
     return rc;
 }
 
-enum errc day_merge(const struct day_merge *m, uint64_t *n_samples, struct err *err)
+enum errc day_merge(const struct day_merge *m, uint64_t *n_stored, struct err *err)
 {
     struct merge g = { .m = m, .sources = calloc(m->n + 1, sizeof *g.sources) };
     enum errc rc = g.sources ? OK : no_memory(err);
@@ -147,7 +201,7 @@ enum errc day_merge(const struct day_merge *m, uint64_t *n_samples, struct err *
         rc = day_writer_begin(m->target, m->flush, &g.writer, err);
     if (rc == OK)
         rc = copy_all(&g, err);
-    if (rc == OK && g.n_samples > 0) {
+    if (rc == OK && g.n_stored > 0) {
         struct day_writer *w = g.writer;
 
         g.writer = NULL;
@@ -156,6 +210,7 @@ enum errc day_merge(const struct day_merge *m, uint64_t *n_samples, struct err *
     day_writer_abort(g.writer);
     close_sources(&g);
     column_free(&g.column);
-    *n_samples = g.n_samples;
+    free(g.exemplars.items);
+    *n_stored = g.n_stored;
     return rc;
 }

@@ -2,7 +2,8 @@
  *
  * Series come in the order of their labels and each has all its samples in one run, so that the new
  * file has long chunks, dense packs and one list of postings for each name=value. Of two samples
- * for one time the one that a reader of the old files sees is kept.
+ * for one time the one that a reader of the old files sees is kept. A series keeps its newest
+ * EXEMPLARS_PER_DAY exemplars.
  */
 #pragma once
 
@@ -24,7 +25,8 @@ struct day_merge {
     void *ctx;
 };
 
-/* Writes the target, durably; *n_samples is how many it has: with 0 nothing was written. Memory is
+/* Writes the target, durably; *n_stored is how many samples and exemplars it has: with 0 nothing was
+ * written. Memory is
  * needed for the index of the new file, and for one series at a time. ERR_CORRUPT when something of
  * the sources cannot be read, and as day_writer_add(). */
-MUST_USE enum errc day_merge(const struct day_merge *m, uint64_t *n_samples, struct err *err);
+MUST_USE enum errc day_merge(const struct day_merge *m, uint64_t *n_stored, struct err *err);

@@ -16,6 +16,9 @@
  *                                                 u32 series, u32 first pack, u32 packs for each
  *                                                 series of the block, increasing
  *   packs          u64 flush, u32 number          a pack; numbers count from 0
+ *   exemplars      u32 series, u64 flush          uvarint number of them, then for each, by time: varint
+ *                                                 time - time before, u64 bits of the value,
+ *                                                 uvarint length and encoded labels (labels.h)
  *
  * Symbols and series are numbered from 1 in the order they came, so series 1..n are those of the
  * flushes that end with n. Packs are written in the order samples arrive, which is by labels, not
@@ -44,6 +47,7 @@ enum {
     DAY_POSTINGS,
     DAY_DIRECTORY,
     DAY_PACKS,
+    DAY_EXEMPLARS, /* files of older programs get it when they are opened */
     DAY_TABLES
 };
 
@@ -94,6 +98,7 @@ struct day_key {
 struct bytes key_u32(struct day_key *k, uint32_t v);
 struct bytes key_u64(struct day_key *k, uint64_t v);
 struct bytes key_u64_u32(struct day_key *k, uint64_t a, uint32_t b); /* directory, packs */
+struct bytes key_exemplars(struct day_key *k, uint32_t series, uint64_t flush);
 struct bytes key_postings(struct day_key *k, uint32_t name, uint32_t value, uint64_t flush);
 
 /* ERR_CORRUPT: "path: the seal of WHAT NUMBER is wrong". */

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "storage/day_private.h"
+#include "storage/exemplar_store.h"
 #include "storage/pack.h"
 #include "storage/pack_cache.h"
 #include "storage/seal.h"
@@ -485,4 +486,54 @@ enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max
         out->n = n_before;
     *overlaps |= rc == OK && r.overlaps;
     return rc;
+}
+
+/* ---- exemplars ---- */
+
+/* Gives those of one value that lie in the time range. ERR_CORRUPT with err left alone;
+ * ERR_CANCELED when fn stopped it. */
+static enum errc each_exemplar(struct bytes value, int64_t min_t_ms, int64_t max_t_ms,
+                               bool (*fn)(void *ctx, const struct stored_exemplar *e), void *ctx)
+{
+    struct reader r = reader_on(value);
+    uint64_t n = read_uvarint(&r);
+    int64_t t_ms = 0;
+
+    for (uint64_t i = 0; i < n && !r.overrun; i++) {
+        t_ms = (int64_t)((uint64_t)t_ms + (uint64_t)read_varint(&r));
+
+        struct stored_exemplar e = { .t_ms = t_ms, .v = f64_from_bits(read_u64(&r)) };
+
+        e.labels = read_bytes(&r, read_uvarint(&r));
+        if (!r.overrun && t_ms >= min_t_ms && t_ms <= max_t_ms && !fn(ctx, &e))
+            return ERR_CANCELED;
+    }
+    return r.overrun ? ERR_CORRUPT : OK;
+}
+
+enum errc day_each_exemplar(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms,
+                            bool (*fn)(void *ctx, const struct stored_exemplar *e), void *ctx,
+                            struct err *err)
+{
+    struct kv_cursor c = { 0 };
+    struct day_key key;
+    enum errc rc = kv_cursor_open(t->kv, DAY_EXEMPLARS, &c, err);
+
+    if (rc == OK)
+        rc = kv_seek(&c, key_exemplars(&key, id, 0), err);
+    for (; rc == OK; rc = kv_next(&c, err)) {
+        struct bytes value = c.value;
+
+        if (c.key.len != 12 || load_u32be(c.key.ptr) != id
+            || load_u64be(c.key.ptr + 4) > last_flush(t))
+            break;
+        rc = open_seal(t, &value, c.key) ? each_exemplar(value, min_t_ms, max_t_ms, fn, ctx)
+                                         : ERR_CORRUPT;
+        if (rc == ERR_CORRUPT)
+            rc = day_corrupt(t->day, "exemplars of series", id, err);
+        if (rc != OK)
+            break;
+    }
+    kv_cursor_close(&c);
+    return rc == ERR_NOT_FOUND || rc == ERR_CANCELED ? OK : rc;
 }

@@ -15,6 +15,7 @@
 #include "base/table.h"
 #include "base/vec.h"
 #include "storage/day_private.h"
+#include "storage/exemplar_store.h"
 #include "storage/histogram.h"
 #include "storage/pack.h"
 #include "storage/seal.h"
@@ -50,6 +51,12 @@ struct location {
     uint32_t id, first_pack, n_packs;
 };
 
+/* The value of a series in the table of exemplars, in w->exemplars. */
+struct exemplar_value {
+    uint32_t id;
+    size_t at, len;
+};
+
 struct day_writer {
     struct day *day;
     struct kv_txn *txn; /* NULL after an error: nothing but an abort is possible */
@@ -77,6 +84,11 @@ struct day_writer {
     struct location *locations;
     size_t n_locations, cap_locations;
 
+    struct buf exemplars;
+    struct exemplar_value *exemplar_values;
+    size_t n_exemplar_values, cap_exemplar_values;
+
+    uint32_t last_id;                   /* of this series */
     struct buf encoding, last_encoding; /* of the labels of this series and the one before */
     struct buf pairs;                   /* the value of this series */
     struct buf value;                   /* what is being written */
@@ -103,6 +115,8 @@ static void writer_free(struct day_writer *w)
     table_free(&w->list_table);
     free(w->links);
     free(w->locations);
+    free(w->exemplar_values);
+    buf_free(&w->exemplars);
     buf_free(&w->encoding);
     buf_free(&w->last_encoding);
     buf_free(&w->pairs);
@@ -452,11 +466,61 @@ enum errc day_writer_add(struct day_writer *w, struct labels labels, const struc
         rc = write_samples(w, id, samples, err);
     if (rc != OK)
         return rc;
+    w->last_id = id;
     w->record.min_t_ms = first < w->record.min_t_ms ? first : w->record.min_t_ms;
     w->record.max_t_ms = last > w->record.max_t_ms ? last : w->record.max_t_ms;
     w->record.n_samples += samples->n;
     w->record.n_series++;
     w->record.highest = id > w->record.highest ? id : w->record.highest;
+    return OK;
+}
+
+/* ---- exemplars ---- */
+
+/* Whether labels are those of the series added last, whose encoding is kept. */
+static bool is_last(struct day_writer *w, struct labels labels)
+{
+    buf_clear(&w->value);
+    labels_encode(&w->value, labels);
+    return w->last_id && !w->value.failed
+           && str_equal(buf_as_str(&w->value), buf_as_str(&w->encoding));
+}
+
+static void encode_exemplars(struct buf *b, const struct stored_exemplar *e, size_t n)
+{
+    int64_t last = 0;
+
+    buf_uvarint(b, n);
+    for (size_t i = 0; i < n; i++) {
+        buf_varint(b, e[i].t_ms - last);
+        buf_u64(b, f64_bits(e[i].v));
+        buf_uvarint(b, e[i].labels.len);
+        buf_add(b, e[i].labels.ptr, e[i].labels.len);
+        last = e[i].t_ms;
+    }
+}
+
+enum errc day_writer_add_exemplars(struct day_writer *w, struct labels labels,
+                                   const struct stored_exemplar *exemplars, size_t n,
+                                   struct err *err)
+{
+    struct exemplar_value *value;
+    size_t at = w->exemplars.len;
+
+    ASSERT(w->txn && labels.n > 0 && n > 0 && day_of(exemplars[0].t_ms) == w->day->number);
+    if (!is_last(w, labels)) {
+        enum errc rc = identify(w, labels, &w->last_id, err);
+
+        if (rc != OK)
+            return rc;
+    }
+    encode_exemplars(&w->exemplars, exemplars, n);
+    if (w->exemplars.failed
+        || !vec_reserve(&w->exemplar_values, &w->cap_exemplar_values, w->n_exemplar_values + 1,
+                        sizeof *w->exemplar_values))
+        return no_memory(w, err);
+    value = &w->exemplar_values[w->n_exemplar_values++];
+    *value = (struct exemplar_value){ w->last_id, at, w->exemplars.len - at };
     return OK;
 }
 
@@ -609,6 +673,21 @@ static enum errc write_directory(struct day_writer *w, struct err *err)
     return rc;
 }
 
+static enum errc write_exemplars(struct day_writer *w, struct err *err)
+{
+    enum errc rc = OK;
+
+    for (size_t i = 0; i < w->n_exemplar_values && rc == OK; i++) {
+        const struct exemplar_value *v = &w->exemplar_values[i];
+        struct day_key key;
+
+        buf_clear(&w->value);
+        buf_add(&w->value, w->exemplars.ptr + v->at, v->len);
+        rc = write_value(w, DAY_EXEMPLARS, key_exemplars(&key, v->id, w->record.flush), false, err);
+    }
+    return rc;
+}
+
 static enum errc write_index(struct day_writer *w, struct err *err)
 {
     struct day_key key;
@@ -622,6 +701,8 @@ static enum errc write_index(struct day_writer *w, struct err *err)
         rc = write_postings(w, err);
     if (rc == OK)
         rc = write_directory(w, err);
+    if (rc == OK)
+        rc = write_exemplars(w, err);
     if (rc != OK)
         return rc;
     buf_clear(&w->value);

@@ -31,10 +31,13 @@ struct db_options db_options_default(void)
 int64_t db_horizon(const struct db *db)
 {
     int64_t now = clock_wall_ms(db->clock), newest = atomic_load(&db->newest_t_ms), horizon;
+    int64_t oldest = atomic_load(&db->oldest_t_ms);
 
     if (newest != INT64_MIN && newest < now)
         now = newest;
-    return __builtin_sub_overflow(now, db->options.retention_ms, &horizon) ? INT64_MIN : horizon;
+    if (__builtin_sub_overflow(now, db->options.retention_ms, &horizon))
+        horizon = INT64_MIN;
+    return horizon > oldest ? horizon : oldest;
 }
 
 /* ---- opening ---- */
@@ -182,7 +185,7 @@ enum errc db_open(const struct db_options *options, struct db **out, struct err 
         return err_set(err, ERR_NOMEM, 0, "no memory for a store");
     db->options = *options;
     db->clock = options->clock ? options->clock : &clock_system;
-    db->newest_t_ms = INT64_MIN;
+    db->newest_t_ms = db->oldest_t_ms = INT64_MIN;
     db->lock_fd = -1;
     pthread_mutex_init(&db->append_lock, NULL);
     pthread_mutex_init(&db->lock, NULL);
@@ -191,10 +194,12 @@ enum errc db_open(const struct db_options *options, struct db **out, struct err 
     db_upkeep_init(&db->upkeep);
     db->last_flush_ns = clock_mono_ns(db->clock);
     db->head = head_new();
+    db->exemplars = exemplar_store_new();
     db->selections = selection_cache_new(SELECTION_CACHE_BYTES);
     db->metadata = metadata_map_new(METADATA_MAX_BYTES);
     db->dir = options->dir ? strdup(options->dir) : NULL;
-    if (!db->head || !db->selections || !db->metadata || (options->dir && !db->dir))
+    if (!db->head || !db->exemplars || !db->selections || !db->metadata
+        || (options->dir && !db->dir))
         rc = err_set(err, ERR_NOMEM, 0, "no memory for a store");
     if (rc == OK && db->dir)
         rc = open_dir(db, err);
@@ -227,6 +232,7 @@ void db_close(struct db *db)
     state_close(db->state);
     selection_cache_free(db->selections);
     head_free(db->head);
+    exemplar_store_free(db->exemplars);
     metadata_map_free(db->metadata);
     if (db->lock_fd >= 0)
         close(db->lock_fd);
@@ -261,14 +267,21 @@ void db_stats(struct db *db, struct db_stats *out)
     struct head_stats head;
     struct days_stats days = { .min_t_ms = INT64_MAX, .max_t_ms = INT64_MIN };
     struct wal_stats log = { 0 };
+    struct exemplar_stats exemplars;
 
     head_stats(db->head, &head);
+    exemplar_store_stats(db->exemplars, &exemplars);
     if (db->days)
         days_stats(db->days, &days);
     if (db->wal)
         wal_stats(db->wal, &log);
     *out = (struct db_stats){
         .samples_appended = db->appended,
+        .exemplars_appended = db->exemplars_appended,
+        .exemplars_out_of_order = db->exemplars_out_of_order,
+        .exemplars = exemplars.exemplars,
+        .series_with_exemplars = exemplars.series,
+        .exemplars_newest_t_ms = exemplars.newest_t_ms,
         .head_series = head.series,
         .head_samples = head.samples,
         .head_bytes = head.bytes,
@@ -283,6 +296,9 @@ void db_stats(struct db *db, struct db_stats *out)
         .disk_bytes = days.bytes + log.segment_bytes,
         .corruptions = db->corruptions,
         .write_failed = log.failed,
+        .retired = db->retired,
+        .size_retentions = db->size_retentions,
+        .retention_bytes = db->options.retention_bytes,
         .compactions = db->upkeep.compactions,
         .compaction_failures = db->upkeep.failures,
         .compaction_seconds = (double)db->upkeep.took_ns / 1e9,

@@ -11,6 +11,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -32,11 +33,12 @@ struct selected;
 struct wal_io;
 
 struct db_options {
-    const char *dir;      /* NULL: memory only */
-    int64_t retention_ms; /* 15 days by default */
-    size_t map_bytes;     /* of each LMDB file; 16 GiB by default, 256 MiB in tests */
-    size_t head_bytes;    /* flush when the head's samples take more; 512 MiB by default */
-    size_t index_bytes;   /* refuse new series when the labels of those known take more; 4 GiB */
+    const char *dir;          /* NULL: memory only */
+    int64_t retention_ms;     /* 15 days by default */
+    uint64_t retention_bytes; /* of day files and log; 0 (default): any */
+    size_t map_bytes;         /* of each LMDB file; 16 GiB by default, 256 MiB in tests */
+    size_t head_bytes;        /* flush when the head's samples take more; 512 MiB by default */
+    size_t index_bytes; /* refuse new series when the labels of those known take more; 4 GiB */
     int64_t flush_interval_ms; /* and at least this often; 2 h by default */
     struct label_limits label_limits;
     const struct clock *clock;   /* NULL: clock_system */
@@ -91,7 +93,8 @@ struct write_histogram {
     struct histogram h;
 };
 
-/* One observation that a series counted, with labels of its own, such as a trace id. */
+/* One observation that a series counted, with labels of its own, such as a trace id. Names and
+ * values of the labels have at most 128 code points together. */
 struct exemplar {
     struct labels labels;
     double v;
@@ -137,6 +140,10 @@ struct write_batch {
 struct write_result {
     uint64_t stored; /* floats and histograms stored, silent repeats of the same bits included */
     uint64_t stored_histograms; /* of these */
+    uint64_t stored_exemplars;  /* repeats included */
+    uint64_t
+        exemplars_refused; /* bad labels, or a time or series that samples cannot have either */
+    uint64_t exemplars_out_of_order;
     uint64_t
         rejected[DB_REJECT_COUNT]; /* samples (or series without samples) not stored, by reason */
     struct buf text; /* one line for each of the first rejections, naming the series; the caller
@@ -202,6 +209,25 @@ MUST_USE enum errc db_select(struct db_view *v, const struct matcher *matchers, 
 MUST_USE enum errc db_read(struct db_view *v, const struct series *s, int64_t min_t_ms,
                            int64_t max_t_ms, struct column *out, struct err *err);
 
+struct exemplar_series {
+    struct labels labels;
+    struct exemplar *exemplars; /* in order of time, none twice */
+    size_t n;
+};
+
+struct exemplar_list {
+    struct exemplar_series *items; /* in labels_cmp order */
+    size_t n;
+};
+
+/* The exemplars with min_t_ms <= t <= max_t_ms of all series that satisfy all matchers, whether they
+ * have samples or not; series without any are left out. Everything is in the arena or lives as long
+ * as the view. Of each flush a series keeps its newest 100 and all together the newest 100,000, and a
+ * day that was rewritten keeps 1,000 of a series. ERR_LIMIT when the arena is full, ERR_CORRUPT. */
+MUST_USE enum errc db_exemplars(struct db_view *v, const struct matcher *matchers, size_t n,
+                                int64_t min_t_ms, int64_t max_t_ms, struct arena *a,
+                                struct exemplar_list *out, struct err *err);
+
 struct str_list {
     struct str *items; /* sorted bytewise, each once */
     size_t n;
@@ -244,13 +270,16 @@ MUST_USE enum errc db_flush(struct db *db, struct err *err);
 
 /* Rewrites every day, today's included, that is not one file written in one go: late samples are
  * folded in, deleted ones left out. Closed days are rewritten so in the background anyway. It may
- * take minutes; db_close() must wait for it. ERR_CANCELED when the store is being closed, and as
+ * take minutes; it ends with ERR_CANCELED soon after *cancel (NULL: never) has become true. Errors as
  * db_flush(); ERR_CORRUPT when something of a day cannot be read: that day stays as it is. */
-MUST_USE enum errc db_compact(struct db *db, struct err *err);
+MUST_USE enum errc db_compact(struct db *db, const atomic_bool *cancel, struct err *err);
 
 /* Counters and gauges for /metrics and /-/healthy. */
 struct db_stats {
     uint64_t samples_appended, samples_rejected[DB_REJECT_COUNT];
+    uint64_t exemplars_appended, exemplars_out_of_order;
+    uint64_t exemplars, series_with_exemplars; /* not yet in day files */
+    int64_t exemplars_newest_t_ms;             /* of these; INT64_MIN without */
     uint64_t head_series, head_samples, head_bytes;
     int64_t min_t_ms, max_t_ms; /* of all samples; min > max when there are none */
     uint64_t log_bytes, log_syncs, log_records_skipped;
@@ -260,6 +289,9 @@ struct db_stats {
     uint64_t compactions, compaction_failures; /* of single days */
     uint64_t compaction_bytes_read, compaction_bytes_written;
     double compaction_seconds;
+    uint64_t retired;         /* day files dropped ... */
+    uint64_t size_retentions; /* ... and how often some of them for want of room */
+    uint64_t retention_bytes;
     bool write_failed; /* the log could not be synced: writes are refused until a restart */
 };
 void db_stats(struct db *db, struct db_stats *out);

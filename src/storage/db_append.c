@@ -33,13 +33,15 @@ struct append {
     int64_t min_t_ms, max_t_ms; /* samples outside are refused */
     struct labels *sets;        /* of the series that are to be resolved */
     uint32_t *refs;
-    bool *kept;           /* something of this series is stored */
-    bool *bad_histograms; /* of the batch's histograms */
+    bool *kept;                     /* something of this series is stored */
+    bool *bad_histograms;           /* of the batch's histograms */
+    struct labels *exemplar_labels; /* of its exemplars; items NULL: it is not stored */
     size_t n_named;
     /* written by the committer while we wait */
     size_t duplicate_at; /* the series that had the last one */
     struct duplicate duplicates[NAMED];
     uint64_t n_duplicates, n_stored, n_stored_histograms;
+    uint64_t n_stored_exemplars, n_exemplars_out_of_order;
     bool nomem;
 };
 
@@ -189,6 +191,21 @@ static size_t check_histograms(struct append *a, struct write_series *s)
     return fit;
 }
 
+/* The same for its exemplars, which are refused without a word: they never fail a request. */
+static size_t check_exemplars(struct append *a, const struct write_series *s)
+{
+    size_t fit = 0;
+
+    for (size_t i = s->first_exemplar; i < s->first_exemplar + s->n_exemplars; i++) {
+        const struct exemplar *e = &a->batch->exemplars[i];
+
+        if (time_fits(a, e->t_ms) && db_exemplar_labels(e, a->arena, &a->exemplar_labels[i]))
+            fit++;
+    }
+    a->res->exemplars_refused += s->n_exemplars - fit;
+    return fit;
+}
+
 /* Leaves out series i when nothing of it can be stored. Labels that were recognised as they came
  * are canonical. */
 static void check_series(struct append *a, size_t i)
@@ -207,6 +224,7 @@ static void check_series(struct append *a, size_t i)
         size_t lost = s->n_samples + s->n_histograms + s->n_unsupported;
 
         reject_of(a, s, DB_REJECT_LABELS, lost ? lost : 1);
+        a->res->exemplars_refused += s->n_exemplars;
         if (may_name(a))
             buf_printf(&a->res->text, "%s\n", err_text(&err));
         return;
@@ -220,7 +238,7 @@ static void check_series(struct append *a, size_t i)
             name_series(a, s);
         }
     }
-    a->kept[i] = check_floats(a, s) + check_histograms(a, s) > 0;
+    a->kept[i] = check_floats(a, s) + check_histograms(a, s) + check_exemplars(a, s) > 0;
     if (a->kept[i] && a->refs[i] == HEAD_NO_SERIES)
         a->sets[i] = (struct labels){ s->labels, s->n_labels };
 }
@@ -244,6 +262,8 @@ static struct record_counts count_fitting(const struct append *a, const struct w
         c.n_histograms += !a->bad_histograms[k];
         c.has_starts |= a->batch->histograms[k].start_ms != 0;
     }
+    for (size_t k = s->first_exemplar; k < s->first_exemplar + s->n_exemplars; k++)
+        c.n_exemplars += a->exemplar_labels[k].items != NULL;
     return c;
 }
 
@@ -258,6 +278,7 @@ static bool leave_out_unknown(struct append *a)
 
             reject_of(a, &a->batch->series[i], DB_REJECT_SERIES_LIMIT,
                       lost.n_floats + lost.n_histograms);
+            a->res->exemplars_refused += lost.n_exemplars;
             if (may_name(a)) {
                 buf_printf(&a->res->text,
                            "the labels of all series take %zu bytes of memory, no new series is "
@@ -286,6 +307,12 @@ static void write_samples(const struct append *a, struct record_writer *w, uint3
 
         if (!a->bad_histograms[k])
             record_histogram(w, h->t_ms, h->start_ms, &h->h);
+    }
+    for (size_t k = s->first_exemplar; k < s->first_exemplar + s->n_exemplars; k++) {
+        const struct exemplar *e = &a->batch->exemplars[k];
+
+        if (a->exemplar_labels[k].items)
+            record_exemplar(w, e->t_ms, e->v, a->exemplar_labels[k]);
     }
 }
 
@@ -418,6 +445,26 @@ static bool apply_histogram(void *ctx, uint32_t ref, int64_t t_ms, int64_t start
     return true;
 }
 
+static bool apply_exemplar(void *ctx, uint32_t ref, int64_t t_ms, double v, struct bytes labels)
+{
+    struct apply *p = ctx;
+    struct append *a = p->append;
+
+    switch (db_add_exemplar(p->db, ref, t_ms, v, labels)) {
+    case EXEMPLAR_STORED:
+    case EXEMPLAR_REPEAT:
+        a->n_stored_exemplars++;
+        break;
+    case EXEMPLAR_OUT_OF_ORDER:
+        a->n_exemplars_out_of_order++;
+        break;
+    case EXEMPLAR_NOMEM:
+        a->nomem = true;
+        break;
+    }
+    return true;
+}
+
 static void raise_newest(struct db *db, int64_t t_ms)
 {
     int64_t known = atomic_load(&db->newest_t_ms);
@@ -434,9 +481,11 @@ void db_apply(void *ctx, uint64_t generation, struct bytes record, void *user)
                        .head = { .head = db->head },
                        .generation = generation,
                        .newest_t_ms = INT64_MIN };
-    struct record_handler handler = {
-        .ctx = &p, .define = apply_define, .sample = apply_sample, .histogram = apply_histogram
-    };
+    struct record_handler handler = { .ctx = &p,
+                                      .define = apply_define,
+                                      .sample = apply_sample,
+                                      .histogram = apply_histogram,
+                                      .exemplar = apply_exemplar };
     enum errc rc = record_read(record, &handler, NULL);
 
     head_appender_done(&p.head);
@@ -566,7 +615,8 @@ static enum errc append_samples(struct append *a, struct err *err)
     a->refs = ARENA_NEW(a->arena, uint32_t, a->batch->n_series);
     a->kept = ARENA_NEW(a->arena, bool, a->batch->n_series);
     a->bad_histograms = ARENA_NEW(a->arena, bool, a->batch->n_histograms);
-    if (!a->sets || !a->refs || !a->kept || !a->bad_histograms)
+    a->exemplar_labels = ARENA_NEW(a->arena, struct labels, a->batch->n_exemplars);
+    if (!a->sets || !a->refs || !a->kept || !a->bad_histograms || !a->exemplar_labels)
         return err_set(err, ERR_NOMEM, 0, "no memory for a request of %zu series",
                        a->batch->n_series);
     recognise(a);
@@ -586,6 +636,8 @@ static enum errc append_samples(struct append *a, struct err *err)
         return rc;
     a->res->stored += a->n_stored;
     a->res->stored_histograms += a->n_stored_histograms;
+    a->res->stored_exemplars += a->n_stored_exemplars;
+    a->res->exemplars_out_of_order += a->n_exemplars_out_of_order;
     if (a->nomem)
         return err_set(err, ERR_NOMEM, 0, "no memory for samples");
     if (a->n_duplicates)
@@ -701,13 +753,25 @@ static bool replay_histogram(void *ctx, uint32_t ref, int64_t t_ms, int64_t star
     return result != APPEND_NOMEM;
 }
 
+static bool replay_exemplar(void *ctx, uint32_t ref, int64_t t_ms, double v, struct bytes labels)
+{
+    struct db *db = ctx;
+    struct replay *p = db->replay;
+
+    if (ref >= p->n_refs || p->refs[ref] == HEAD_NO_SERIES || already_flushed(db, t_ms))
+        return true;
+    return db_add_exemplar(db, p->refs[ref], t_ms, v, labels) != EXEMPLAR_NOMEM;
+}
+
 enum errc db_replay(void *ctx, uint64_t generation, struct bytes record, struct err *err)
 {
     struct db *db = ctx;
     struct replay *p = db->replay;
-    struct record_handler handler = {
-        .ctx = db, .define = replay_define, .sample = replay_sample, .histogram = replay_histogram
-    };
+    struct record_handler handler = { .ctx = db,
+                                      .define = replay_define,
+                                      .sample = replay_sample,
+                                      .histogram = replay_histogram,
+                                      .exemplar = replay_exemplar };
     enum errc rc;
 
     if (generation != p->generation) {

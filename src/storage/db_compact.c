@@ -40,8 +40,9 @@ enum {
 
 struct pace {
     struct db *db;
-    bool gentle;      /* rests between slices and steps back when a request waits */
-    int64_t since_ns; /* the last rest */
+    bool gentle;               /* rests between slices and steps back when a request waits */
+    const atomic_bool *cancel; /* NULL: never */
+    int64_t since_ns;          /* the last rest */
 };
 
 static int64_t mono_ns(void)
@@ -91,7 +92,7 @@ static bool go_on(void *ctx)
     if (p->gentle)
         ok = atomic_load(&p->db->upkeep.waiting) == 0 && rest(&p->db->upkeep, worked_ns);
     else
-        ok = !is_stopping(&p->db->upkeep);
+        ok = !is_stopping(&p->db->upkeep) && !(p->cancel && atomic_load(p->cancel));
     p->since_ns = mono_ns();
     return ok;
 }
@@ -200,16 +201,16 @@ static enum errc rewrite(struct rewrite *w, struct pace *pace, struct err *err)
 }
 
 /* The caller has upkeep.work. */
-static enum errc rewrite_day(struct db *db, int64_t day, bool gentle, struct err *err)
+static enum errc rewrite_day(struct db *db, int64_t day, struct pace *pace, struct err *err)
 {
     struct rewrite w = { .db = db };
-    struct pace pace = { db, gentle, mono_ns() };
     int64_t began_ns = mono_ns();
     enum errc rc = begin_rewrite(&w, day, err);
 
     if (rc != OK)
         return rc;
-    rc = rewrite(&w, &pace, err);
+    pace->since_ns = mono_ns();
+    rc = rewrite(&w, pace, err);
     if (rc == OK)
         atomic_fetch_add(&db->upkeep.compactions, 1);
     else if (rc != ERR_CANCELED)
@@ -331,7 +332,7 @@ bool db_upkeep_step(struct db *db)
     pthread_mutex_lock(&db->upkeep.work);
     found = find_due(db, &day);
     if (found) {
-        rc = rewrite_day(db, day, true, &err);
+        rc = rewrite_day(db, day, &(struct pace){ .db = db, .gentle = true }, &err);
         if (rc != ERR_CANCELED && rc != ERR_CONFLICT)
             pause_day(db, day, rc);
         if (rc != OK && rc != ERR_CANCELED && rc != ERR_CONFLICT)
@@ -358,8 +359,10 @@ void db_upkeep_unlock(struct db *db)
     pthread_mutex_unlock(&db->upkeep.work);
 }
 
-static enum errc compact_listed(struct db *db, const struct day_files *files, struct err *err)
+static enum errc compact_listed(struct db *db, const struct day_files *files,
+                                const atomic_bool *cancel, struct err *err)
 {
+    struct pace pace = { .db = db, .cancel = cancel };
     enum errc rc = OK;
     bool loose;
 
@@ -367,14 +370,14 @@ static enum errc compact_listed(struct db *db, const struct day_files *files, st
         end = end_of_day(files, i);
         rc = is_loose(files, i, end, true, &loose, err);
         if (rc == OK && loose)
-            rc = rewrite_day(db, day_file_id(files->items[i]).day, false, err);
+            rc = rewrite_day(db, day_file_id(files->items[i]).day, &pace, err);
         if (rc == ERR_NOT_FOUND) /* dropped meanwhile */
             rc = OK;
     }
     return rc;
 }
 
-enum errc db_compact(struct db *db, struct err *err)
+enum errc db_compact(struct db *db, const atomic_bool *cancel, struct err *err)
 {
     struct day_files files;
     enum errc rc;
@@ -384,7 +387,7 @@ enum errc db_compact(struct db *db, struct err *err)
     db_upkeep_lock(db);
     rc = days_list(db->days, INT64_MIN, INT64_MAX, &files, err);
     if (rc == OK)
-        rc = compact_listed(db, &files, err);
+        rc = compact_listed(db, &files, cancel, err);
     day_files_free(&files);
     db_upkeep_unlock(db);
     return rc;

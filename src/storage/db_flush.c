@@ -28,6 +28,7 @@ void db_cut(void *ctx, uint64_t new_generation)
     struct db *db = ctx;
 
     head_freeze(db->head, new_generation - 1);
+    exemplar_store_freeze(db->exemplars, new_generation - 1);
 }
 
 /* ---- writing the days ---- */
@@ -59,6 +60,13 @@ static bool day_set_add(struct day_set *s, int64_t day)
     return true;
 }
 
+/* The exemplars of one series and day. Their labels live as long as the frozen ones. */
+struct gather {
+    struct stored_exemplar *items;
+    size_t n, cap;
+    int64_t day;
+};
+
 /* What one flush works on. */
 struct flush {
     struct db *db;
@@ -67,7 +75,50 @@ struct flush {
     struct day_set days;
     struct column column;
     struct arena *arena;
+    uint32_t *exemplar_refs; /* increasing: series with exemplars to be written */
+    size_t n_exemplar_refs;
+    struct gather exemplars; /* of one series */
 };
+
+static int compare_refs(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static bool add_day_of(void *ctx, const struct stored_exemplar *e)
+{
+    return day_set_add(ctx, day_of(e->t_ms));
+}
+
+/* Finds the series with exemplars, and their days. Those without samples go to the end. */
+static enum errc find_exemplars(struct flush *f, struct err *err)
+{
+    uint32_t *sorted = malloc((f->n + 1) * sizeof *sorted), *grown;
+    size_t n = f->n;
+    bool ok =
+        sorted
+        && exemplar_store_frozen_refs(f->db->exemplars, &f->exemplar_refs, &f->n_exemplar_refs)
+        && (grown = realloc(f->refs, (n + f->n_exemplar_refs + 1) * sizeof *grown));
+
+    if (ok) {
+        f->refs = grown;
+        if (n) {
+            memcpy(sorted, f->refs, n * sizeof *sorted);
+            qsort(sorted, n, sizeof *sorted, compare_refs);
+        }
+    }
+    for (size_t i = 0; ok && i < f->n_exemplar_refs; i++) {
+        uint32_t ref = f->exemplar_refs[i];
+
+        ok = exemplar_store_each_frozen(f->db->exemplars, ref, add_day_of, &f->days);
+        if (!n || !bsearch(&ref, sorted, n, sizeof *sorted, compare_refs))
+            f->refs[f->n++] = ref;
+    }
+    free(sorted);
+    return ok ? OK : err_set(err, ERR_NOMEM, 0, "no memory to flush");
+}
 
 static enum errc find_days(struct flush *f, struct err *err)
 {
@@ -89,6 +140,30 @@ static enum errc find_days(struct flush *f, struct err *err)
     return OK;
 }
 
+static bool gather_one(void *ctx, const struct stored_exemplar *e)
+{
+    struct gather *g = ctx;
+
+    if (day_of(e->t_ms) != g->day)
+        return true;
+    if (!vec_reserve(&g->items, &g->cap, g->n + 1, sizeof *g->items))
+        return false;
+    g->items[g->n++] = *e;
+    return true;
+}
+
+/* The exemplars of a series and day. Frozen ones do not change, so they may be kept. */
+static enum errc gather_exemplars(struct flush *f, uint32_t ref, int64_t day, struct err *err)
+{
+    f->exemplars.n = 0;
+    f->exemplars.day = day;
+    if (!f->n_exemplar_refs
+        || !bsearch(&ref, f->exemplar_refs, f->n_exemplar_refs, sizeof ref, compare_refs)
+        || exemplar_store_each_frozen(f->db->exemplars, ref, gather_one, &f->exemplars))
+        return OK;
+    return err_set(err, ERR_NOMEM, 0, "no memory to flush");
+}
+
 static enum errc write_series(struct flush *f, struct day_writer *w, uint32_t ref, int64_t day,
                               struct err *err)
 {
@@ -97,13 +172,18 @@ static enum errc write_series(struct flush *f, struct day_writer *w, uint32_t re
 
     if (head_read_frozen(f->db->head, ref, day_first_ms(day), day_last_ms(day), &f->column) != OK)
         return err_set(err, ERR_NOMEM, 0, "no memory to flush");
-    if (f->column.n == 0)
-        return OK;
+    rc = gather_exemplars(f, ref, day, err);
+    if (rc != OK || (f->column.n == 0 && f->exemplars.n == 0))
+        return rc;
     arena_reset(f->arena);
     head_lock_index(f->db->head);
     rc = head_labels(f->db->head, ref, f->arena, &ls, err);
     head_unlock_index(f->db->head);
-    return rc == OK ? day_writer_add(w, ls, &f->column, err) : rc;
+    if (rc == OK)
+        rc = day_writer_add(w, ls, &f->column, err);
+    if (rc == OK && f->exemplars.n)
+        rc = day_writer_add_exemplars(w, ls, f->exemplars.items, f->exemplars.n, err);
+    return rc;
 }
 
 static enum errc add_to_newest(struct flush *f, int64_t number, uint64_t flush, struct err *err)
@@ -157,11 +237,15 @@ static enum errc write_days(struct db *db, uint64_t flush, struct err *err)
 
     if (rc == OK)
         rc = find_days(&f, err);
+    if (rc == OK)
+        rc = find_exemplars(&f, err);
     for (size_t i = 0; rc == OK && i < f.days.n; i++)
         if (f.days.days[i]
             >= first) /* what has left the retention meanwhile is not written any more */
             rc = write_day(&f, f.days.days[i], flush, err);
     free(f.refs);
+    free(f.exemplar_refs);
+    free(f.exemplars.items);
     free(f.days.days);
     column_free(&f.column);
     arena_free(f.arena);
@@ -183,10 +267,12 @@ static void publish(struct db *db, uint64_t flush)
 static enum errc flush_locked(struct db *db, struct err *err)
 {
     struct head_stats head;
+    struct exemplar_stats exemplars;
     enum errc rc = OK;
 
     head_stats(db->head, &head);
-    if (db->frozen == 0 && head.samples == 0)
+    exemplar_store_stats(db->exemplars, &exemplars);
+    if (db->frozen == 0 && head.samples == 0 && exemplars.exemplars == 0)
         return OK;
     if (db->frozen == 0)
         rc = wal_cut(db->wal, &db->frozen, err);
@@ -200,6 +286,7 @@ static enum errc flush_locked(struct db *db, struct err *err)
         return rc;
     publish(db, db->frozen);
     head_drop_frozen(db->head);
+    exemplar_store_drop_frozen(db->exemplars);
     rc = wal_release(db->wal, db->frozen, err);
     db->frozen = 0;
     return rc;
@@ -242,7 +329,6 @@ bool db_keep(struct db *db)
 {
     struct arena *a = arena_new(0);
     struct err err = err_in(a);
-    size_t dropped = 0;
     bool ok = true;
 
     if (flush_is_due(db) && db_flush(db, &err) != OK) {
@@ -250,10 +336,7 @@ bool db_keep(struct db *db)
                   err_text(&err));
         ok = false;
     }
-    if (days_drop_before(db->days, day_of(db_horizon(db)), &dropped, &err) != OK)
-        log_error("retention failed", "reason=\"%s\"", err_text(&err));
-    if (dropped)
-        log_info("days left the retention", "dropped=%zu", dropped);
+    db_retire(db);
     arena_free(a);
     return ok;
 }

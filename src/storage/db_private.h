@@ -22,6 +22,7 @@
 
 #include "storage/days.h"
 #include "storage/db.h"
+#include "storage/exemplar_store.h"
 #include "storage/head.h"
 #include "storage/metadata.h"
 #include "storage/selection.h"
@@ -68,6 +69,7 @@ struct db {
     char *dir;   /* NULL: memory only, as are wal, days and state */
     int lock_fd; /* of dir/LOCK, -1 without */
     struct head *head;
+    struct exemplar_store *exemplars;
     struct selection_cache *selections;
     struct metadata_map *metadata;
     struct wal *wal;
@@ -95,8 +97,11 @@ struct db {
     pthread_cond_t keeper_wakes;
     bool stopping, flush_wanted; /* guarded by keeper_lock */
 
+    _Atomic int64_t oldest_t_ms; /* days before it have been dropped for want of room */
     _Atomic int64_t newest_t_ms; /* newest sample ever seen; INT64_MIN without one */
     _Atomic uint64_t appended, rejected[DB_REJECT_COUNT], flushes, flush_failures, corruptions;
+    _Atomic uint64_t exemplars_appended, exemplars_out_of_order;
+    _Atomic uint64_t retired, size_retentions;
 };
 
 /* The oldest time that is kept: retention counts from the earlier of clock and newest sample, so
@@ -112,9 +117,20 @@ void db_cut(void *ctx, uint64_t new_generation);
 /* wal_options.replay. */
 MUST_USE enum errc db_replay(void *ctx, uint64_t generation, struct bytes record, struct err *err);
 
+/* The labels of an exemplar as they are stored, in the arena: sorted, without empty ones. False when
+ * they are too long, not UTF-8, have no name or one name twice, or the arena is full. */
+bool db_exemplar_labels(const struct exemplar *e, struct arena *a, struct labels *out);
+
+/* Adds an exemplar that the log has. */
+enum exemplar_result db_add_exemplar(struct db *db, uint32_t ref, int64_t t_ms, double v,
+                                     struct bytes encoded_labels);
+
 /* What the keeper does every few seconds: flushes when it is time, retires days. False when a flush
  * failed: it is tried again after a pause. */
 bool db_keep(struct db *db);
+
+/* Drops the days that are beyond the retention, by time and by size (db_retention.c). */
+void db_retire(struct db *db);
 
 /* Starts and stops the keeper, the thread that does so. */
 MUST_USE enum errc db_keeper_start(struct db *db, struct err *err);

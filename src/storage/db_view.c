@@ -45,6 +45,16 @@ bool db_view_older_than(const struct db_view *list, uint64_t flush)
     return false;
 }
 
+uint64_t db_view_max_flush(const struct db_view *v)
+{
+    return v->max_flush;
+}
+
+struct db *db_view_db(const struct db_view *v)
+{
+    return v->db;
+}
+
 static enum errc list_days(struct db_view *v, struct err *err)
 {
     enum errc rc = days_list(v->db->days, day_of(v->min_t_ms), day_of(v->max_t_ms), &v->files, err);
@@ -205,8 +215,10 @@ static enum errc find_selection(struct db_view *v, const struct matcher *matcher
     return OK;
 }
 
-enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n, int64_t min_t_ms,
-                    int64_t max_t_ms, struct arena *a, struct series_list *out, struct err *err)
+/* With idle_too also series of the head without samples in the time range. */
+static enum errc select_series(struct db_view *v, const struct matcher *matchers, size_t n,
+                               int64_t min_t_ms, int64_t max_t_ms, bool idle_too, struct arena *a,
+                               struct series_list *out, struct err *err)
 {
     const struct selection *s;
     struct day_txn *const *txns;
@@ -222,11 +234,24 @@ enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n,
     for (size_t i = 0; i < s->n; i++) {
         const struct selected *found = &s->items[i];
 
-        if (found->n_places > 0
+        if (idle_too || found->n_places > 0
             || head_has_samples(v->db->head, found->head_ref, min_t_ms, max_t_ms, v->max_flush))
             out->items[out->n++] = (struct series){ found->labels, found, txns };
     }
     return OK;
+}
+
+enum errc db_select(struct db_view *v, const struct matcher *matchers, size_t n, int64_t min_t_ms,
+                    int64_t max_t_ms, struct arena *a, struct series_list *out, struct err *err)
+{
+    return select_series(v, matchers, n, min_t_ms, max_t_ms, false, a, out, err);
+}
+
+enum errc db_select_all(struct db_view *v, const struct matcher *matchers, size_t n,
+                        int64_t min_t_ms, int64_t max_t_ms, struct arena *a,
+                        struct series_list *out, struct err *err)
+{
+    return select_series(v, matchers, n, min_t_ms, max_t_ms, true, a, out, err);
 }
 
 enum errc db_read(struct db_view *v, const struct series *s, int64_t min_t_ms, int64_t max_t_ms,

@@ -8,6 +8,7 @@
 #include "storage/kv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <lmdb.h>
 #include <stdio.h>
@@ -80,24 +81,34 @@ static MDB_val to_val(struct bytes b)
     return (MDB_val){ b.len, (void *)(uintptr_t)b.ptr };
 }
 
+/* Opens the tables in one transaction, creating those from first_made on that are missing. *missing
+ * is the number of the table that was not there. */
+static int try_tables(struct kv *kv, const struct kv_options *o, size_t first_made, size_t *missing)
+{
+    bool makes = first_made < o->n_tables;
+    MDB_txn *txn = NULL;
+    int mdb = mdb_txn_begin(kv->env, NULL, makes ? 0 : MDB_RDONLY, &txn);
+
+    for (size_t i = 0; i < o->n_tables && mdb == 0; i++) {
+        mdb = mdb_dbi_open(txn, o->tables[i], i >= first_made ? MDB_CREATE : 0, &kv->tables[i]);
+        *missing = i;
+    }
+    if (mdb == 0)
+        return mdb_txn_commit(txn);
+    mdb_txn_abort(txn);
+    return mdb;
+}
+
 static enum errc open_tables(struct kv *kv, const struct kv_options *o, struct err *err)
 {
-    MDB_txn *txn = NULL;
-    int mdb = mdb_txn_begin(kv->env, NULL, o->create ? 0 : MDB_RDONLY, &txn);
+    size_t missing = 0, first_added = o->n_tables - o->n_added;
+    int mdb = try_tables(kv, o, o->create ? 0 : o->n_tables, &missing);
 
-    if (mdb)
-        return fail(err, kv->path, "open", mdb);
-    for (size_t i = 0; i < o->n_tables; i++) {
-        mdb = mdb_dbi_open(txn, o->tables[i], o->create ? MDB_CREATE : 0, &kv->tables[i]);
-        if (mdb) {
-            mdb_txn_abort(txn);
-            if (mdb == MDB_NOTFOUND)
-                return err_set(err, ERR_CORRUPT, 0, "open %s: it has no table \"%s\"", kv->path,
-                               o->tables[i]);
-            return fail(err, kv->path, "open", mdb);
-        }
-    }
-    mdb = mdb_txn_commit(txn);
+    if (mdb == MDB_NOTFOUND && missing >= first_added)
+        mdb = try_tables(kv, o, first_added, &missing);
+    if (mdb == MDB_NOTFOUND)
+        return err_set(err, ERR_CORRUPT, 0, "open %s: it has no table \"%s\"", kv->path,
+                       o->tables[missing]);
     return mdb ? fail(err, kv->path, "open", mdb) : OK;
 }
 
@@ -162,11 +173,33 @@ static enum errc check_size(struct kv *kv, struct err *err)
                    kv->path, (unsigned long long)have, (unsigned long long)need);
 }
 
+/* LMDB makes its lock file sparse and writes to it through a map: on a full disk that is SIGBUS. So
+ * its blocks are reserved first; LMDB uses a file that is large enough as it is. */
+static enum errc reserve_lock_file(const char *path, struct err *err)
+{
+    enum { BYTES = (KV_MAX_READERS + 2) * 64 };
+    char lock[PATH_MAX];
+    int fd, failed;
+
+    if (snprintf(lock, sizeof lock, "%s-lock", path) >= (int)sizeof lock)
+        return err_set(err, ERR_BAD_CONFIG, 0, "path too long: %s", path);
+    fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return fail(err, lock, "create", errno);
+    failed = fallocate(fd, 0, 0, BYTES) != 0 ? errno : 0;
+    close(fd);
+    return failed && failed != EOPNOTSUPP && failed != ENOSYS ? fail(err, lock, "reserve", failed)
+                                                              : OK;
+}
+
 static enum errc open_existing(const struct kv_options *o, struct kv **out, struct err *err)
 {
     struct kv *kv = calloc(1, sizeof *kv);
-    enum errc rc = ERR_NOMEM;
+    enum errc rc = reserve_lock_file(o->path, err);
     int mdb = ENOMEM;
+
+    if (rc != OK)
+        goto done;
 
     if (!kv || !(kv->path = strdup(o->path))
         || !(kv->tables = calloc(o->n_tables, sizeof *kv->tables))

@@ -30,6 +30,7 @@ struct kv_options {
     bool create;      /* create the file, and tables it lacks */
     const char *const *tables;
     size_t n_tables;
+    size_t n_added; /* so many of the last tables are younger than some files, which get them */
 };
 
 /* Opens the file. A new one appears under its name only when it is complete and durable.

@@ -1,0 +1,66 @@
+/* api_admin.c -- what an operator may ask of the store: /api/v1/admin/tsdb/..., which answer only
+ * with --web.enable-admin-api. They are POST or PUT, so that no link or image makes a browser call
+ * them. */
+#include "base/arena.h"
+#include "base/number.h"
+#include "http/api_private.h"
+
+#include "base/banned.h"
+
+/* False: rs says that these endpoints are off. Clients know Prometheus' text and status for it. */
+static bool is_enabled(const struct api *api, struct http_response *rs)
+{
+    if (api->o.enable_admin)
+        return true;
+    api_error(rs, ERR_UNAVAILABLE, "admin APIs disabled");
+    rs->status = 500;
+    return false;
+}
+
+/* A parameter as Go's ParseBool reads it; false when it is absent. */
+static bool read_switch(const struct http_request *rq, struct http_response *rs, const char *name,
+                        bool *on)
+{
+    static const char *const words[2][6] = { { "0", "f", "F", "false", "FALSE", "False" },
+                                             { "1", "t", "T", "true", "TRUE", "True" } };
+    struct str text = http_param(rq, name);
+    const char *why;
+
+    *on = false;
+    if (text.len == 0)
+        return true;
+    for (size_t i = 0; i < 2 * ARRAY_LEN(words[0]); i++)
+        if (str_is(text, words[i % 2][i / 2])) {
+            *on = i % 2;
+            return true;
+        }
+    why =
+        arena_printf(rq->arena, "unable to parse boolean \"%.*s\" (true or false)", STR_ARG(text));
+    api_bad_param(rq, rs, name, why ? why : "true or false is expected");
+    return false;
+}
+
+static void respond(struct http_response *rs, enum errc rc, const struct err *err)
+{
+    if (rc == OK)
+        rs->status = 204;
+    else
+        api_error(rs, rc, err_text(err));
+    if (rc == ERR_UNAVAILABLE)
+        http_response_header(rs, "Retry-After", "5");
+}
+
+void api_admin_flush(void *ctx, const struct http_request *rq, struct http_response *rs)
+{
+    struct api *api = ctx;
+    struct err err = err_in(rq->arena);
+    bool compact;
+    enum errc rc;
+
+    if (!is_enabled(api, rs) || !read_switch(rq, rs, "compact", &compact))
+        return;
+    rc = db_flush(api_db(api), &err);
+    if (rc == OK && compact)
+        rc = db_compact(api_db(api), rq->cancel, &err);
+    respond(rs, rc, &err);
+}

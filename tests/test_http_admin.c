@@ -1,0 +1,163 @@
+/* The endpoints of operators, over a store on disk. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "db_tools.h"
+#include "http/api.h"
+#include "http/server.h"
+#include "http_client.h"
+#include "storage/db.h"
+
+#include "base/banned.h"
+
+enum { NOW_S = 1700000000 };
+
+struct fixture {
+    char *dir;
+    struct fake_clock clock;
+    struct api *api;
+    struct db *db;
+    struct http_server *server;
+    uint16_t port;
+};
+
+static int start(void **state, bool admin)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct api_options ao = api_options_default();
+    struct http_server_options so = http_server_options_default();
+    struct db_options o;
+
+    f->dir = test_folder_new();
+    fake_clock_init(&f->clock, NOW_S * 1000LL);
+    o = test_db_options(f->dir);
+    o.clock = &f->clock.clock;
+    f->db = open_db(&o);
+    ao.clock = &f->clock.clock;
+    ao.enable_admin = admin;
+    f->api = api_new(&ao);
+    api_set_db(f->api, f->db);
+    so.service = api_service(f->api);
+    assert_int_equal(listen_open("127.0.0.1:0", &so.listener, NULL), OK);
+    assert_int_equal(http_server_start(&so, &f->server, NULL), OK);
+    f->port = so.listener.port;
+    *state = f;
+    return 0;
+}
+
+static int set_up(void **state)
+{
+    return start(state, true);
+}
+
+static int set_up_off(void **state)
+{
+    return start(state, false);
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    http_server_stop(f->server, 5000);
+    db_close(f->db);
+    api_free(f->api);
+    test_folder_remove(f->dir);
+    free(f);
+    return 0;
+}
+
+static struct answer post(struct fixture *f, const char *target)
+{
+    char head[512];
+
+    snprintf(head, sizeof head, "POST %s HTTP/1.1", target);
+    return client_ask(f->port, head, (struct bytes){ 0 });
+}
+
+static void assert_post(struct fixture *f, const char *target, int status, const char *body)
+{
+    struct answer a = post(f, target);
+
+    assert_string_equal(answer_text(&a), body);
+    assert_int_equal(a.status, status);
+    answer_free(&a);
+}
+
+static void add(struct fixture *f, const char *series, int64_t t_ms, double v)
+{
+    struct sample s = { t_ms, v };
+
+    assert_true(append_series(f->db, series, &s, 1, NULL));
+}
+
+#define ADMIN          "/api/v1/admin/tsdb/"
+#define BAD_DATA(text) "{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"" text "\"}"
+
+static void nothing_is_done_unless_the_flag_is_set(void **state)
+{
+    static const char *const targets[] = { ADMIN "flush", ADMIN "flush?compact=true" };
+    struct db_stats s;
+    struct fixture *f = *state;
+
+    add(f, "m", NOW_S * 1000LL, 1);
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++)
+        assert_post(f, targets[i], 500,
+                    "{\"status\":\"error\",\"errorType\":\"unavailable\",\"error\":"
+                    "\"admin APIs disabled\"}");
+    db_stats(f->db, &s);
+    assert_int_equal(s.head_samples, 1);
+}
+
+static void flush_empties_memory_and_compacts_on_request(void **state)
+{
+    struct fixture *f = *state;
+    struct db_stats s;
+
+    for (int i = 0; i < 3; i++) {
+        add(f, "m", NOW_S * 1000LL - i, 1);
+        assert_post(f, ADMIN "flush", 204, "");
+    }
+    db_stats(f->db, &s);
+    assert_int_equal(s.head_samples, 0);
+    assert_int_equal(s.flushes, 3);
+    assert_int_equal(s.compactions, 0);
+    assert_post(f, ADMIN "flush?compact=1", 204, "");
+    db_stats(f->db, &s);
+    assert_int_equal(s.compactions, 1);
+    assert_post(f, ADMIN "flush?compact=yes", 400,
+                BAD_DATA("invalid parameter \\\"compact\\\": unable to parse boolean \\\"yes\\\" "
+                         "(true or false)"));
+}
+
+static void only_post_and_put_are_taken(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a = client_get(f->port, ADMIN "flush");
+
+    assert_int_equal(a.status, 405);
+    answer_free(&a);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(nothing_is_done_unless_the_flag_is_set, set_up_off,
+                                        tear_down),
+        TEST(flush_empties_memory_and_compacts_on_request),
+        TEST(only_post_and_put_are_taken),
+    };
+
+    log_set_level(LOG_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
