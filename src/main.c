@@ -209,6 +209,7 @@ static int serve(const struct options *o, struct err *err)
     ao.query_timeout_ms = o->query_timeout_ms;
     ao.query_max_samples = (uint64_t)o->query_max_samples;
     ao.lookback_ms = o->lookback_ms;
+    ao.read_max_samples = (uint64_t)o->read_max_samples;
     ao.retention_ms = o->retention_ms;
     ao.enable_lifecycle = o->enable_lifecycle;
     ao.enable_admin = o->enable_admin;

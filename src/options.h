@@ -12,7 +12,7 @@
 
 enum command { COMMAND_SERVE, COMMAND_HELP, COMMAND_VERSION };
 
-enum { OPTIONS_MAX_FLAGS = 32, OPTIONS_MAX_TEXTS = 64 };
+enum { OPTIONS_MAX_FLAGS = 48, OPTIONS_MAX_TEXTS = 64 };
 
 /* The values of a flag that may be repeated. */
 struct texts {
@@ -28,6 +28,7 @@ struct options {
     int64_t flush_interval_ms;
     int64_t head_bytes, map_bytes;
     int64_t query_timeout_ms, query_max_samples, lookback_ms, query_max_concurrency;
+    int64_t read_max_samples;
     const char *config_file, *external_url; /* NULL: none */
     struct texts rule_files, alertmanager_urls;
     int64_t resend_delay_ms;

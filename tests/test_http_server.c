@@ -110,6 +110,26 @@ static void stream(void *ctx, const struct http_request *rq, struct http_respons
     rs->ctx = l;
 }
 
+/* The same lines, each piece made where queries run. */
+static bool more_slow_lines(void *ctx, struct buf *out)
+{
+    char name[16];
+
+    assert_int_equal(pthread_getname_np(pthread_self(), name, sizeof name), 0);
+    assert_string_equal(name, "http query");
+    for (int i = 0; i < 100; i++) /* larger than a piece */
+        if (!more_lines(ctx, out))
+            return false;
+    return true;
+}
+
+static void slow_stream(void *ctx, const struct http_request *rq, struct http_response *rs)
+{
+    stream(ctx, rq, rs);
+    rs->next = more_slow_lines;
+    rs->next_waits = true;
+}
+
 static void count(void *ctx, const struct route *route, unsigned status, int64_t took_ns)
 {
     struct fixture *f = ctx;
@@ -125,6 +145,7 @@ static const struct route routes[] = {
     { "/write", HTTP_POST, HTTP_WRITE, LIMIT, measure, 0 },
     { "/block", HTTP_GET, HTTP_QUERY, LIMIT, block, 0 },
     { "/stream", HTTP_GET, HTTP_QUERY, LIMIT, stream, 0 },
+    { "/slow_stream", HTTP_GET, HTTP_QUERY, LIMIT, slow_stream, 0 },
 };
 
 static struct http_service service = { .routes = routes,
@@ -387,6 +408,104 @@ static void large_response_is_streamed_whole(void **state)
     answer_free(&a);
 }
 
+static void pieces_that_take_long_are_made_by_workers(void **state)
+{
+    static const char *const heads[] = { "GET /slow_stream HTTP/1.1",
+                                         "GET /slow_stream HTTP/1.1\r\nAccept-Encoding: gzip" };
+    struct fixture *f = *state;
+    struct answer plain = client_get(f->port, "/stream");
+
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        struct answer a = client_ask(f->port, heads[i], (struct bytes){ 0 });
+        struct buf out = { 0 };
+
+        assert_true(a.chunked && a.complete);
+        if (i)
+            assert_int_equal(gzip_decode(buf_as_bytes(&a.body), 64 << 20, &out, NULL), OK);
+        else
+            buf_add(&out, a.body.ptr, a.body.len);
+        assert_int_equal(out.len, plain.body.len);
+        assert_memory_equal(out.ptr, plain.body.ptr, out.len);
+        buf_free(&out);
+        answer_free(&a);
+    }
+    answer_free(&plain);
+}
+
+static void readers_of_slow_streams_may_leave_or_outlive_the_server(void **state)
+{
+    struct fixture *f = *state;
+    int fds[6];
+
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        struct buf line = { 0 };
+
+        fds[i] = client_connect(f->port);
+        client_text(fds[i], "GET /slow_stream HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_true(client_line(fds[i], &line));
+        buf_free(&line);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(fds) / 2; i++)
+        close(fds[i]);
+    while (atomic_load(&f->streams_freed) < (int)ARRAY_LEN(fds) / 2)
+        sched_yield();
+    http_server_stop(f->server, 1);
+    f->server = NULL;
+    assert_int_equal(atomic_load(&f->streams_freed), ARRAY_LEN(fds));
+    for (size_t i = ARRAY_LEN(fds) / 2; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+}
+
+/* 400 connections that send a byte now and then, or nothing, or take nothing of what they asked
+ * for, beside one normal client. */
+static void slow_connections_delay_nobody(void **state)
+{
+    enum { N = 400 };
+    static const char *const parts[] = { "", "GET /echo HTTP/1.1\r\nX: ",
+                                         "POST /write HTTP/1.1\r\nHost: x\r\n"
+                                         "Content-Length: 1000\r\n\r\n",
+                                         "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n" };
+    struct fixture *f = *state;
+    static int fds[N];
+
+    for (size_t i = 0; i < N; i++) {
+        fds[i] = client_connect(f->port);
+        client_text(fds[i], parts[i % ARRAY_LEN(parts)]);
+    }
+    for (int round = 0; round < 5; round++) {
+        for (size_t i = 0; i < N; i++)
+            if (i % ARRAY_LEN(parts) != 3)
+                client_text(fds[i], "a");
+        for (int i = 0; i < 10; i++) {
+            struct answer a = client_get(f->port, "/echo?n=1");
+
+            assert_int_equal(a.status, 200);
+            answer_free(&a);
+        }
+    }
+    for (size_t i = 0; i < N; i++)
+        close(fds[i]);
+}
+
+/* A byte now and then keeps no connection: the time for a whole request is limited. */
+static void trickling_request_is_cut_off(void **state)
+{
+    struct fixture *f = *state;
+    struct http_server_options o = http_server_options_default();
+    struct timeval brief = { .tv_usec = 10000 };
+    char c;
+    int fd;
+
+    o.header_timeout_ms = 100;
+    restart_with(f, o);
+    fd = client_connect(f->port);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &brief, sizeof brief);
+    client_text(fd, "GET /echo HTTP/1.1\r\nX: ");
+    while (client_text(fd, "a") && recv(fd, &c, 1, 0) < 0) /* waits a moment for nothing */
+        ;
+    close(fd);
+}
+
 static void slow_readers_and_blocked_queries_hold_up_nobody(void **state)
 {
     struct fixture *f = *state;
@@ -491,7 +610,7 @@ static void request_that_never_ends_is_cut_off(void **state)
     struct fixture *f = *state;
     struct http_server_options o = http_server_options_default();
 
-    o.request_timeout_ms = 60;
+    o.header_timeout_ms = o.request_timeout_ms = 60;
     restart_with(f, o);
     for (size_t i = 0; i < ARRAY_LEN(beginnings); i++) {
         int fd = client_connect(f->port);
@@ -656,6 +775,10 @@ int main(void)
         WITH_SERVER(body_over_the_limit_gets_413),
         WITH_SERVER(bodies_together_are_limited),
         WITH_SERVER(large_response_is_streamed_whole),
+        WITH_SERVER(pieces_that_take_long_are_made_by_workers),
+        WITH_SERVER(readers_of_slow_streams_may_leave_or_outlive_the_server),
+        WITH_SERVER(slow_connections_delay_nobody),
+        WITH_SERVER(trickling_request_is_cut_off),
         WITH_SERVER(slow_readers_and_blocked_queries_hold_up_nobody),
         WITH_SERVER(client_that_leaves_cancels_its_query),
         WITH_SERVER(queue_has_an_end),

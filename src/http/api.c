@@ -29,6 +29,7 @@ const struct route api_routes[] = {
     { "/api/v1/label/*/values", READ, HTTP_QUERY, API_MAX_FORM, api_label_values, JSON_DB },
     { "/api/v1/series", READ, HTTP_QUERY, API_MAX_FORM, api_series, JSON_DB },
     { "/api/v1/metadata", READ, HTTP_QUERY, API_MAX_FORM, api_metadata, JSON_DB },
+    { "/api/v1/read", HTTP_POST, HTTP_QUERY, API_MAX_FORM, api_read, API_NEEDS_DB },
     { "/api/v1/write", HTTP_POST, HTTP_WRITE, API_MAX_WRITE, api_write, API_NEEDS_DB },
     { "/v1/metrics", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_metrics, API_NEEDS_DB },
     { "/api/v1/otlp/v1/metrics", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_metrics,
@@ -205,6 +206,7 @@ struct api_options api_options_default(void)
         .query_timeout_ms = 120000,
         .query_max_samples = 50000000,
         .lookback_ms = 300000,
+        .read_max_samples = 50000000,
         .retention_ms = 15LL * 86400000,
     };
 }

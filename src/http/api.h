@@ -33,6 +33,7 @@ struct api_options {
     int64_t query_timeout_ms;     /* 2 min */
     uint64_t query_max_samples;   /* 50,000,000 */
     int64_t lookback_ms;          /* 5 min */
+    uint64_t read_max_samples;    /* of a remote read that is not streamed: 50,000,000 */
     int64_t retention_ms;         /* shown only */
     const struct api_flag *flags; /* borrowed; shown only */
     size_t n_flags;

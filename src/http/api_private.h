@@ -125,6 +125,7 @@ http_handler api_metrics;                              /* api_metrics.c */
 http_handler api_rules, api_alerts, api_alertmanagers; /* api_rules.c */
 http_handler api_reload, api_quit;                     /* api_lifecycle.c */
 http_handler api_federate;                             /* api_federate.c */
+http_handler api_read;                                 /* api_read.c */
 http_handler api_graph;                                /* api_graph.c */
 http_handler api_write;                                /* api_write.c */
 http_handler api_admin_flush, api_admin_delete, api_admin_clean,

@@ -204,6 +204,7 @@ void http_response_clear(struct http_response *rs)
     if (rs->done)
         rs->done(rs->ctx);
     rs->next = NULL;
+    rs->next_waits = false;
     rs->done = NULL;
     rs->ctx = NULL;
     buf_clear(&rs->body);

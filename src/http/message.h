@@ -84,8 +84,10 @@ struct str http_media_param(struct str content_type, const char *name);
 /* What a handler answers. It starts as 200 with an empty body. A body that would be large is not
  * built whole: body holds its first piece (or nothing), and each call of next() appends another
  * one, of about HTTP_PIECE_BYTES, whatever the buffer already holds; it returns false with the
- * last. done(), when not NULL, frees ctx in the end, also when the client left before it got
- * everything. Both may run on any thread, one call at a time; what they need lives in ctx. */
+ * last. A next() that sets the buffer's failed cuts the connection off. done(), when not NULL, frees
+ * ctx in the end, also when the client left before it got everything. Both may run on any thread,
+ * one call at a time; what they need lives in ctx. A next() that takes long, or makes pieces that
+ * are much larger, says so by next_waits: it is called on the threads of the route's class only. */
 enum { HTTP_PIECE_BYTES = 32 << 10 };
 
 struct http_response {
@@ -93,6 +95,7 @@ struct http_response {
     const char *content_type; /* NULL: none */
     struct buf body;
     bool (*next)(void *ctx, struct buf *out);
+    bool next_waits;
     void (*done)(void *ctx);
     void *ctx;
     struct {

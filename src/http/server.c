@@ -8,7 +8,7 @@
  *                                            run: admit, handler, first piece of the response
  *                                                 -> ANSWERED, resume
  *   on_request   send
- *   read_piece   further pieces
+ *   read_piece   further pieces; those that take long are made by a worker, as the first was
  *   on_completed freed
  *
  * A refused request (404, 405, 413, 503) has its body read and dropped up to a bound before it is
@@ -74,6 +74,7 @@ struct exchange {
     int64_t started_ns;
     atomic_bool left;
     struct job job;
+    struct stream *stream; /* of which the job makes a piece */
 };
 
 /* ---- connections ---- */
@@ -96,7 +97,7 @@ static void on_connection(void *cls, struct MHD_Connection *c, void **context,
             return; /* on_uri() refuses to serve it */
         watch_add(s->watch, item,
                   MHD_get_connection_info(c, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd);
-        watch_deadline(item, s->o.request_timeout_ms);
+        watch_deadline(item, s->o.header_timeout_ms);
     } else if (item) {
         watch_remove(s->watch, item);
         free(item);
@@ -128,7 +129,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *c)
         x->request.path.len = (size_t)(mark - x->request.path.ptr);
     }
     x->request.cancel = &x->left;
-    watch_deadline(x->item, s->o.request_timeout_ms);
+    watch_deadline(x->item, s->o.header_timeout_ms);
     atomic_fetch_add(&s->n_exchanges, 1);
     return x;
 }
@@ -176,7 +177,8 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **context,
 /* A response that is made while it is sent. */
 struct stream {
     struct http_response rs;
-    size_t at; /* in rs.body */
+    size_t at;          /* in rs.body */
+    struct exchange *x; /* ends before it, and then no more pieces are asked for */
 };
 
 static void stream_free(void *cls)
@@ -198,6 +200,45 @@ static void pull_piece(struct http_response *rs, struct buf *b)
     ASSERT(!rs->next || b->len > before || b->failed); /* else this would never end */
 }
 
+static void next_piece(struct stream *st)
+{
+    buf_clear(&st->rs.body);
+    st->at = 0;
+    pull_piece(&st->rs, &st->rs.body);
+}
+
+/* On a worker thread: the next piece, then back to the library. */
+static void run_piece(struct job *job)
+{
+    struct exchange *x = CONTAINER_OF(job, struct exchange, job);
+    struct http_server *s = x->server;
+
+    next_piece(x->stream);
+    watch_client(s->watch, x->item, NULL);
+    MHD_resume_connection(x->connection);
+    count_down(s, &s->n_running);
+}
+
+/* Has the next piece made by a worker; false when the server is stopping. */
+static bool order_piece(struct stream *st)
+{
+    struct exchange *x = st->x;
+    struct http_server *s = x->server;
+
+    watch_client(s->watch, x->item, &x->left); /* as in end() */
+    atomic_fetch_add(&s->n_running, 1);
+    if (atomic_load(&s->refusing)) {
+        count_down(s, &s->n_running);
+        watch_client(s->watch, x->item, NULL);
+        return false;
+    }
+    x->stream = st;
+    x->job.run = run_piece;
+    MHD_suspend_connection(x->connection);
+    workers_push_on(s->workers[x->route->class], &x->job);
+    return true;
+}
+
 static ssize_t read_piece(void *cls, uint64_t pos, char *to, size_t max)
 {
     struct stream *st = cls;
@@ -205,13 +246,13 @@ static ssize_t read_piece(void *cls, uint64_t pos, char *to, size_t max)
     size_t n;
 
     (void)pos;
-    while (st->at == b->len && st->rs.next) {
-        buf_clear(b);
-        st->at = 0;
-        pull_piece(&st->rs, b);
-        if (b->failed)
-            return MHD_CONTENT_READER_END_WITH_ERROR;
+    while (st->at == b->len && st->rs.next && !b->failed) {
+        if (st->rs.next_waits)
+            return order_piece(st) ? 0 : MHD_CONTENT_READER_END_WITH_ERROR;
+        next_piece(st);
     }
+    if (b->failed)
+        return MHD_CONTENT_READER_END_WITH_ERROR;
     n = b->len - st->at;
     if (n == 0)
         return MHD_CONTENT_READER_END_OF_STREAM;
@@ -223,8 +264,9 @@ static ssize_t read_piece(void *cls, uint64_t pos, char *to, size_t max)
 }
 
 /* The library's response from ours, whose body is taken; NULL when out of memory. */
-static struct MHD_Response *make_response(struct http_response *rs)
+static struct MHD_Response *make_response(struct exchange *x)
 {
+    struct http_response *rs = &x->response;
     struct MHD_Response *r;
     struct stream *st;
 
@@ -239,7 +281,7 @@ static struct MHD_Response *make_response(struct http_response *rs)
     st = malloc(sizeof *st);
     if (!st)
         return NULL;
-    *st = (struct stream){ .rs = *rs };
+    *st = (struct stream){ .rs = *rs, .x = x };
     r = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, HTTP_PIECE_BYTES, read_piece, st,
                                           stream_free);
     if (!r) {
@@ -276,7 +318,7 @@ static enum MHD_Result send_response(struct exchange *x)
         rs->n_headers = 0; /* which spoke of another body */
         http_response_text(rs, 500, "out of memory");
     }
-    r = make_response(rs);
+    r = make_response(x);
     if (!r)
         return MHD_NO;
     if (rs->content_type)
@@ -481,6 +523,7 @@ static enum MHD_Result begin(struct exchange *x, const char *method)
     bool waits;
 
     x->request.method = http_method_parse(method);
+    watch_deadline(x->item, x->server->o.request_timeout_ms);
     if (!x->request.path.ptr || !read_headers(x))
         return MHD_NO;
     waits = http_header(&x->request, "Expect").len > 0;
@@ -618,6 +661,7 @@ struct http_server_options http_server_options_default(void)
         .max_connections = 512,
         .max_header_bytes = 64 << 10,
         .max_bodies_bytes = 256 << 20,
+        .header_timeout_ms = 10000,
         .request_timeout_ms = 60000,
         .response_timeout_ms = 300000,
         .idle_timeout_ms = 300000,
@@ -628,6 +672,8 @@ static int tick_ms(const struct http_server_options *o)
 {
     int64_t shortest = MAX_TICK_MS * 4;
 
+    if (o->header_timeout_ms < shortest)
+        shortest = o->header_timeout_ms;
     if (o->request_timeout_ms < shortest)
         shortest = o->request_timeout_ms;
     if (o->response_timeout_ms < shortest)

@@ -32,9 +32,10 @@ struct http_server_options {
     size_t max_connections;              /* further ones wait to be accepted */
     size_t max_header_bytes;             /* of request line and headers together, about */
     size_t max_bodies_bytes;             /* of all requests being received or answered */
-    int64_t request_timeout_ms;          /* from the first line to the last byte */
-    int64_t response_timeout_ms;         /* until the client has taken it all */
-    int64_t idle_timeout_ms;             /* until the next request of a connection */
+    int64_t header_timeout_ms;   /* from the connection, or the first line, to the headers */
+    int64_t request_timeout_ms;  /* from there to the last byte of the body */
+    int64_t response_timeout_ms; /* until the client has taken it all */
+    int64_t idle_timeout_ms;     /* until the next request of a connection */
 };
 
 /* Defaults for everything but service and listener. */

@@ -1,6 +1,7 @@
 #include "http/workers.h"
 
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,13 +76,13 @@ enum errc workers_start(const char *name, size_t n_threads, size_t max_queued, s
     return OK;
 }
 
-bool workers_push(struct workers *w, struct job *job)
+static bool push(struct workers *w, struct job *job, size_t max_queued)
 {
     bool room, wake = false;
 
     pthread_mutex_lock(&w->lock);
     ASSERT(!w->stopping);
-    room = w->n_queued < w->max_queued;
+    room = w->n_queued < max_queued;
     if (room) {
         job->next = NULL;
         *w->last = job;
@@ -93,6 +94,16 @@ bool workers_push(struct workers *w, struct job *job)
     if (wake) /* outside, or the woken thread would wait for the lock at once */
         pthread_cond_signal(&w->wake);
     return room;
+}
+
+bool workers_push(struct workers *w, struct job *job)
+{
+    return push(w, job, w->max_queued);
+}
+
+void workers_push_on(struct workers *w, struct job *job)
+{
+    ASSERT(push(w, job, SIZE_MAX));
 }
 
 void workers_stop(struct workers *w)

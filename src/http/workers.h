@@ -26,5 +26,8 @@ MUST_USE enum errc workers_start(const char *name, size_t n_threads, size_t max_
 /* Queues a job; false when max_queued are waiting already. */
 MUST_USE bool workers_push(struct workers *w, struct job *job);
 
+/* The same whatever is waiting: for the rest of what has been begun. */
+void workers_push_on(struct workers *w, struct job *job);
+
 /* Runs what is queued, ends the threads, frees w. NULL is fine. */
 void workers_stop(struct workers *w);
