@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "base/arena.h"
+#include "random.h"
 #include "storage/codec_float.h"
 #include "storage/day.h"
 #include "storage/kv.h"
@@ -558,6 +559,84 @@ static void files_that_are_not_this_day_are_refused(void **state)
     close_fixture(f);
 }
 
+/* ---- buckets of histograms ---- */
+
+enum { HISTOGRAM_BUCKETS = 12, HISTOGRAM_MODELS = 3 };
+
+/* {__name__="m_bucket", i="<i>", le="<bound>", model="<model>"} with le before model. */
+static struct labels bucket_labels(struct fixture *f, unsigned i, unsigned le, unsigned model)
+{
+    struct label *items = ARENA_NEW(f->arena, struct label, 4);
+
+    assert_non_null(items);
+    items[0] = (struct label){ METRIC_NAME, STR("m_bucket") };
+    items[1] = (struct label){ STR("i"), str_from(arena_printf(f->arena, "%05u", i)) };
+    items[2] = (struct label){ STR("le"), str_from(arena_printf(f->arena, "%02u", le)) };
+    items[3] = (struct label){ STR("model"), str_from(arena_printf(f->arena, "%u", model)) };
+    return (struct labels){ items, 4 };
+}
+
+/* Counts at most le of n observations that follow from i and model; one series has other times. */
+static void fill_bucket(struct column *c, unsigned i, unsigned le, unsigned model, size_t n)
+{
+    uint64_t rng = i * 100 + model;
+    double count = 0;
+
+    column_clear(c);
+    for (size_t k = 0; k < n; k++) {
+        count += random_below(&rng, HISTOGRAM_BUCKETS) <= le;
+        if (k % 1000 == 999)
+            count = 0;
+        assert_true(column_add(c, T0 + (int64_t)k * 2000 + (i + model + le == 0),
+                               k == 77 ? stale_nan() : count));
+    }
+    if (model == 1)
+        assert_true(column_set_start(c, T0 - le));
+}
+
+static void buckets_of_histograms_come_back(void **state)
+{
+    struct fixture *f = open_fixture(state);
+    struct day_writer *w = must_begin(f, 1);
+    struct column c = { 0 }, got = { 0 };
+    const size_t n[] = { 300, 20000, 1 };
+    struct postings all;
+
+    for (unsigned i = 0; i < ARRAY_LEN(n); i++)
+        for (unsigned le = 0; le < HISTOGRAM_BUCKETS; le++)
+            for (unsigned model = 0; model < HISTOGRAM_MODELS; model++) {
+                fill_bucket(&c, i, le, model, n[i]);
+                assert_ok(f, day_writer_add(w, bucket_labels(f, i, le, model), &c, &f->err));
+            }
+    must_commit(f, w);
+    reopen(f);
+
+    struct day_txn *t = must_read(f, UINT64_MAX);
+    struct index_source index = day_index(t);
+
+    assert_ok(f, index.all(t, f->arena, &all, &f->err));
+    assert_int_equal(all.n, ARRAY_LEN(n) * HISTOGRAM_BUCKETS * HISTOGRAM_MODELS);
+    for (size_t k = 0; k < all.n; k++) {
+        unsigned i = (unsigned)k / (HISTOGRAM_BUCKETS * HISTOGRAM_MODELS);
+        bool overlaps = false;
+
+        column_clear(&got);
+        fill_bucket(&c, i, (unsigned)k / HISTOGRAM_MODELS % HISTOGRAM_BUCKETS,
+                    (unsigned)k % HISTOGRAM_MODELS, n[i]);
+        assert_ok(f, day_read(t, all.ids[k], INT64_MIN, INT64_MAX, &got, &overlaps, &f->err));
+        assert_false(overlaps);
+        assert_int_equal(got.n, c.n);
+        assert_memory_equal(got.t_ms, c.t_ms, c.n * sizeof *c.t_ms);
+        assert_memory_equal(got.v, c.v, c.n * sizeof *c.v);
+        assert_int_equal(got.start_ms ? got.start_ms[c.n - 1] : 0,
+                         c.start_ms ? c.start_ms[c.n - 1] : 0);
+    }
+    day_txn_end(t);
+    column_free(&c);
+    column_free(&got);
+    close_fixture(f);
+}
+
 /* ---- damage ---- */
 
 enum { N_DAMAGED = 40 };
@@ -773,6 +852,7 @@ int main(void)
         CASE(an_empty_flush_counts_as_done),
         CASE(a_transaction_keeps_its_view_and_its_day),
         CASE(files_that_are_not_this_day_are_refused),
+        CASE(buckets_of_histograms_come_back),
         CASE(a_flipped_bit_of_a_value_refuses_that_series_only),
         CASE(damage_to_the_index_is_an_error_never_a_wrong_answer),
     };

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/table.h"
 #include "base/vec.h"
+#include "storage/buckets.h"
 #include "storage/day_private.h"
 #include "storage/exemplar_store.h"
 #include "storage/histogram.h"
@@ -62,7 +63,8 @@ struct day_writer {
     struct kv_txn *txn; /* NULL after an error: nothing but an abort is possible */
     struct flush_record before, record;
     struct pack_writer *pack;
-    size_t uncommitted; /* bytes of packs */
+    struct buckets *buckets; /* not written yet */
+    size_t uncommitted;      /* bytes of packs */
 
     struct arena *arena; /* texts of symbols */
     struct symbol *symbols;
@@ -105,6 +107,7 @@ static void writer_free(struct day_writer *w)
 {
     kv_abort(w->txn);
     pack_writer_free(w->pack);
+    buckets_free(w->buckets);
     arena_free(w->arena);
     free(w->symbols);
     table_free(&w->symbol_table);
@@ -146,8 +149,9 @@ static enum errc begin(struct day_writer *w, uint64_t flush, struct err *err)
     enum errc rc;
 
     w->pack = pack_writer_new();
+    w->buckets = buckets_new();
     w->arena = arena_new(0);
-    if (!w->pack || !w->arena)
+    if (!w->pack || !w->buckets || !w->arena)
         return no_memory(w, err);
     rc = kv_begin_write(w->day->kv, &w->txn, err);
     if (rc == OK)
@@ -429,10 +433,21 @@ static enum errc add_chunk(struct day_writer *w, uint32_t id, const struct colum
     }
 }
 
+/* Notes that a series lies in the packs from first_pack to the one that is open. */
+static enum errc add_location(struct day_writer *w, uint32_t id, uint32_t first_pack,
+                              struct err *err)
+{
+    if (!vec_reserve(&w->locations, &w->cap_locations, w->n_locations + 1, sizeof *w->locations))
+        return no_memory(w, err);
+    w->locations[w->n_locations++] =
+        (struct location){ id, first_pack, w->record.n_packs - first_pack + 1 };
+    return OK;
+}
+
 static enum errc write_samples(struct day_writer *w, uint32_t id, const struct column *c,
                                struct err *err)
 {
-    struct location where = { .id = id };
+    uint32_t first_pack = 0;
 
     for (size_t from = 0, n = 0; from < c->n; from += n) {
         enum errc rc = add_chunk(w, id, c, from, &n, err);
@@ -440,13 +455,107 @@ static enum errc write_samples(struct day_writer *w, uint32_t id, const struct c
         if (rc != OK)
             return rc;
         if (from == 0)
-            where.first_pack = w->record.n_packs; /* the number of the pack that is open */
+            first_pack = w->record.n_packs; /* the number of the pack that is open */
     }
-    where.n_packs = w->record.n_packs - where.first_pack + 1;
-    if (!vec_reserve(&w->locations, &w->cap_locations, w->n_locations + 1, sizeof *w->locations))
-        return no_memory(w, err);
-    w->locations[w->n_locations++] = where;
-    return OK;
+    return add_location(w, id, first_pack, err);
+}
+
+/* ---- buckets of one histogram ---- */
+
+static enum errc try_buckets(struct day_writer *w, const struct bucket *buckets, size_t m,
+                             size_t from, size_t n)
+{
+    struct pack_bucket parts[PACK_MAX_BUCKETS];
+
+    for (size_t i = 0; i < m; i++)
+        parts[i] =
+            (struct pack_bucket){ .id = buckets[i].id,
+                                  .floats = buckets[i].v + from,
+                                  .start_ms =
+                                      buckets[i].start_ms ? buckets[i].start_ms + from : NULL };
+    return pack_writer_add_buckets(w->pack, (struct pack_times){ buckets->t_ms + from, n }, parts,
+                                   m);
+}
+
+/* Adds a chunk of each bucket, as add_chunk() does. */
+static enum errc add_bucket_chunks(struct day_writer *w, const struct bucket *buckets, size_t m,
+                                   size_t from, size_t *n, struct err *err)
+{
+    size_t left = buckets->n - from, max = left < PACK_MAX_SAMPLES ? left : PACK_MAX_SAMPLES;
+
+    for (*n = max;;) {
+        enum errc rc = try_buckets(w, buckets, m, from, *n);
+
+        ASSERT(rc != ERR_UNSUPPORTED); /* buckets_want() has seen the values */
+        if (rc != ERR_FULL)
+            return rc == OK ? OK : no_memory(w, err);
+        if (*n >= SPLIT_SAMPLES) {
+            *n /= 2;
+            continue;
+        }
+        rc = finish_pack(w, err);
+        if (rc != OK)
+            return rc;
+        *n = max;
+    }
+}
+
+static enum errc write_histogram(struct day_writer *w, const struct bucket *buckets, size_t m,
+                                 struct err *err)
+{
+    uint32_t first_pack = 0;
+    enum errc rc = OK;
+
+    for (size_t from = 0, n = 0; rc == OK && from < buckets->n; from += n) {
+        rc = add_bucket_chunks(w, buckets, m, from, &n, err);
+        if (from == 0)
+            first_pack = w->record.n_packs;
+    }
+    for (size_t i = 0; rc == OK && i < m; i++)
+        rc = add_location(w, buckets[i].id, first_pack, err);
+    return rc;
+}
+
+/* The column is only read. */
+static struct column column_of(const struct bucket *b)
+{
+    return (struct column){ .t_ms = (int64_t *)(uintptr_t)b->t_ms,
+                            .v = (double *)(uintptr_t)b->v,
+                            .start_ms = (int64_t *)(uintptr_t)b->start_ms,
+                            .n = b->n,
+                            .cap = b->n };
+}
+
+/* Writes the buckets that have been collected. */
+static enum errc write_buckets(struct day_writer *w, struct err *err)
+{
+    const struct bucket *buckets;
+    enum errc rc = OK;
+    size_t m;
+
+    while (rc == OK && (m = buckets_take(w->buckets, &buckets)) > 0) {
+        struct column single = column_of(buckets);
+
+        rc = m > 1 ? write_histogram(w, buckets, m, err)
+                   : write_samples(w, buckets->id, &single, err);
+    }
+    return rc;
+}
+
+/* Buckets wait for their siblings, everything else is written. */
+static enum errc write_or_collect(struct day_writer *w, uint32_t id, struct labels labels,
+                                  const struct column *samples, struct err *err)
+{
+    bool is_bucket = buckets_want(labels, samples);
+    enum errc rc = OK;
+
+    if (!is_bucket || !buckets_may_add(w->buckets, labels))
+        rc = write_buckets(w, err);
+    if (rc != OK)
+        return rc;
+    if (!is_bucket)
+        return write_samples(w, id, samples, err);
+    return buckets_add(w->buckets, id, labels, samples) ? OK : no_memory(w, err);
 }
 
 enum errc day_writer_add(struct day_writer *w, struct labels labels, const struct column *samples,
@@ -463,7 +572,7 @@ enum errc day_writer_add(struct day_writer *w, struct labels labels, const struc
     ASSERT(labels.n > 0 && day_of(first) == w->day->number && day_of(last) == w->day->number);
     rc = identify(w, labels, &id, err);
     if (rc == OK)
-        rc = write_samples(w, id, samples, err);
+        rc = write_or_collect(w, id, labels, samples, err);
     if (rc != OK)
         return rc;
     w->last_id = id;
@@ -691,8 +800,10 @@ static enum errc write_exemplars(struct day_writer *w, struct err *err)
 static enum errc write_index(struct day_writer *w, struct err *err)
 {
     struct day_key key;
-    enum errc rc = pack_writer_count(w->pack) ? finish_pack(w, err) : OK;
+    enum errc rc = write_buckets(w, err);
 
+    if (rc == OK && pack_writer_count(w->pack))
+        rc = finish_pack(w, err);
     if (rc == OK)
         rc = write_symbols(w, err);
     if (rc == OK)

@@ -68,9 +68,12 @@ void pack_writer_free(struct pack_writer *w);
 MUST_USE enum errc pack_writer_add(struct pack_writer *w, uint32_t id, struct pack_times times,
                                    struct pack_values values);
 
+/* Whether buckets with these values can be a group: whole numbers up to 2^53, but for what is no
+ * finite number. */
+bool pack_are_counts(const double *v, size_t n);
+
 /* Adds a chunk for each of 2..PACK_MAX_BUCKETS buckets, sorted by their bounds. Errors as above, and
- *   ERR_UNSUPPORTED  these values are not whole numbers up to 2^53 (or what is no number): add them
- *                    one by one */
+ *   ERR_UNSUPPORTED  the values are no counts: add them one by one */
 MUST_USE enum errc pack_writer_add_buckets(struct pack_writer *w, struct pack_times times,
                                            const struct pack_bucket *buckets, size_t n);
 

@@ -284,6 +284,20 @@ static bool is_number(double v)
     return isfinite(v);
 }
 
+static bool is_count(double v)
+{
+    return v >= 0 && v <= 0x1p53 && f64_bits((double)(int64_t)v) == f64_bits(v);
+}
+
+bool pack_are_counts(const double *v, size_t n)
+{
+    bool are = true;
+
+    for (size_t i = 0; are && i < n; i++)
+        are = is_count(v[i]) || !is_number(v[i]);
+    return are;
+}
+
 /* Fills w->difference with what this bucket counts beyond w->sum, which it is added to; false when
  * the reader's sums would not be these values bit by bit. */
 static bool subtract(struct pack_writer *w, const double *v, size_t n)
@@ -299,8 +313,7 @@ static bool subtract(struct pack_writer *w, const double *v, size_t n)
         }
         w->difference[i] = v[i] - w->sum[i];
         sum = w->sum[i] + w->difference[i];
-        exact &= v[i] >= 0 && v[i] <= 0x1p53 && v[i] == (double)(int64_t)v[i]
-                 && f64_bits(sum) == f64_bits(v[i]);
+        exact &= is_count(v[i]) && f64_bits(sum) == f64_bits(v[i]);
         w->sum[i] = sum;
     }
     return exact;
