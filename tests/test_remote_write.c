@@ -88,7 +88,6 @@ static void a_known_request_decodes(void **state)
     assert_label(b->series[0].labels[1], "job", "x");
     assert_int_equal(b->series[0].first_sample, 0);
     assert_int_equal(b->series[0].n_samples, 1);
-    assert_int_equal(b->series[0].n_unsupported, 0);
     assert_true(b->samples[0].t_ms == 1700000000000);
     assert_true(b->samples[0].v == 1);
 }
@@ -249,58 +248,60 @@ static void unknown_fields_are_skipped_at_every_level(void **state)
     assert_true(str_is(fx->rw.batch.metadata[0].family, "family"));
 }
 
-static void histograms_are_counted_by_series(void **state)
+static void histograms_belong_to_their_series(void **state)
 {
     struct fixture *fx = *state;
-    struct buf span = { 0 };
+    const struct write_batch *b = &fx->rw.batch;
 
     pb_put_label(&fx->series, "__name__", "float");
     pb_put_sample(&fx->series, 1, 1);
     pb_put_message(&fx->msg, 1, &fx->series);
 
     pb_put_label(&fx->series, "__name__", "native");
-    for (int i = 0; i < 2; i++) {
-        pb_put_varint(&fx->sub, 1, 10);
-        pb_put_varint(&span, 1, zigzag(-3));
-        pb_put_varint(&span, 2, 2);
-        pb_put_message(&fx->sub, 11, &span);
-        pb_put_varint(&fx->sub, 12, zigzag(3)); /* deltas, unpacked */
-        buf_uvarint(&span, 2);
-        buf_uvarint(&span, 300);
-        pb_put_message(&fx->sub, 12, &span); /* and packed */
-        pb_put_double(&fx->sub, 13, 1.5);
-        buf_u64(&span, 0);
-        buf_u64(&span, 0);
-        pb_put_message(&fx->sub, 13, &span);
+    for (uint64_t i = 0; i < 2; i++) {
+        pb_put_varint(&fx->sub, 1, 10 + i);
         pb_put_varint(&fx->sub, 15, 1700000000000);
         pb_put_message(&fx->series, 4, &fx->sub);
     }
     pb_put_sample(&fx->series, 2, 2);
     pb_put_message(&fx->msg, 1, &fx->series);
-    buf_free(&span);
 
     assert_int_equal(parse(fx), OK);
-    assert_int_equal(fx->rw.n_histograms, 2);
-    assert_int_equal(fx->rw.batch.series[0].n_unsupported, 0);
-    assert_int_equal(fx->rw.batch.series[1].n_unsupported, 2);
-    assert_int_equal(fx->rw.batch.series[1].n_samples, 1);
-    assert_true(fx->rw.batch.samples[1].v == 2);
+    assert_int_equal(b->n_histograms, 2);
+    assert_int_equal(b->series[0].n_histograms, 0);
+    assert_true(b->series[1].first_histogram == 0 && b->series[1].n_histograms == 2);
+    assert_int_equal(b->series[1].n_samples, 1);
+    assert_true(b->samples[1].v == 2);
+    assert_true(b->histograms[1].h.count == 11 && b->histograms[1].t_ms == 1700000000000);
 }
 
-static void exemplars_are_counted_and_left_out(void **state)
+static void exemplars_belong_to_their_series(void **state)
 {
     struct fixture *fx = *state;
+    const struct write_batch *b = &fx->rw.batch;
 
-    pb_put_label(&fx->series, "__name__", "m");
-    pb_put_label(&fx->sub, "trace_id", "abc"); /* an exemplar's labels have the same number */
-    pb_put_double(&fx->sub, 2, 1);
-    pb_put_varint(&fx->sub, 3, 5);
-    pb_put_message(&fx->series, 3, &fx->sub);
-    pb_put_message(&fx->msg, 1, &fx->series);
+    for (int i = 0; i < 2; i++) {
+        pb_put_label(&fx->sub, "trace_id", i ? "def" : "abc");
+        pb_put_label(&fx->sub, "span_id", "1");
+        pb_put_double(&fx->sub, 2, 1.5 + i);
+        pb_put_varint(&fx->sub, 3, 5);
+        pb_put_message(&fx->series, 3, &fx->sub);
+        pb_put_label(&fx->series, "__name__", "m"); /* a series' labels have the same number */
+        pb_put_message(&fx->msg, 1, &fx->series);
+    }
     assert_int_equal(parse(fx), OK);
-    assert_int_equal(fx->rw.n_exemplars, 1);
-    assert_int_equal(fx->rw.batch.series[0].n_labels, 1);
-    assert_int_equal(fx->rw.batch.n_samples, 0);
+    assert_int_equal(b->n_exemplars, 2);
+    assert_int_equal(b->n_samples, 0);
+    for (size_t i = 0; i < 2; i++) {
+        const struct exemplar *e = &b->exemplars[i];
+
+        assert_true(b->series[i].first_exemplar == i && b->series[i].n_exemplars == 1);
+        assert_int_equal(b->series[i].n_labels, 1);
+        assert_label(b->series[i].labels[0], "__name__", "m");
+        assert_int_equal(e->labels.n, 2);
+        assert_label(e->labels.items[0], "trace_id", i ? "def" : "abc");
+        assert_true(e->t_ms == 5 && e->v == 1.5 + (double)i);
+    }
 }
 
 static void metadata_is_read(void **state)
@@ -653,8 +654,8 @@ int main(void)
         TEST(values_keep_every_bit),
         TEST(scalars_default_to_zero_and_the_last_wins),
         TEST(unknown_fields_are_skipped_at_every_level),
-        TEST(histograms_are_counted_by_series),
-        TEST(exemplars_are_counted_and_left_out),
+        TEST(histograms_belong_to_their_series),
+        TEST(exemplars_belong_to_their_series),
         TEST(metadata_is_read),
         TEST(bad_metadata_does_not_lose_the_rest),
         TEST(faults_are_named_with_path_and_offset),

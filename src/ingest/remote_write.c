@@ -5,10 +5,11 @@
  *   Label          1 name  2 value
  *   Sample         1 value double  2 timestamp int64, ms
  *   Exemplar       1 labels*  2 value double  3 timestamp int64, ms
+ *   Histogram      write_values.c
  *   MetricMetadata 1 type enum  2 metric_family_name  4 help  5 unit
  *
- * What is stored is read by hand, a function for each message; what is only checked goes through
- * the tables, which also name the field when something is wrong. A zero-length Sample is a sample
+ * The messages are read by hand, a function for each; the tables name the field when something is
+ * wrong. A zero-length Sample is a sample
  * (0 at time 0), and of a scalar given twice the last one wins.
  */
 #include "ingest/remote_write.h"
@@ -18,6 +19,7 @@
 #include "base/vec.h"
 #include "ingest/pbwire.h"
 #include "ingest/snappy.h"
+#include "ingest/write_values.h"
 
 #include "base/banned.h"
 
@@ -40,37 +42,11 @@ static const struct pb_field_spec exemplar_fields[] = {
 };
 static const struct pb_message exemplar_message = PB_MESSAGE(exemplar_fields);
 
-static const struct pb_field_spec span_fields[] = {
-    { "offset", 1, PB_VARINT, false, NULL },
-    { "length", 2, PB_VARINT, false, NULL },
-};
-static const struct pb_message span_message = PB_MESSAGE(span_fields);
-
-static const struct pb_field_spec histogram_fields[] = {
-    { "count_int", 1, PB_VARINT, false, NULL },
-    { "count_float", 2, PB_FIXED64, false, NULL },
-    { "sum", 3, PB_FIXED64, false, NULL },
-    { "schema", 4, PB_VARINT, false, NULL },
-    { "zero_threshold", 5, PB_FIXED64, false, NULL },
-    { "zero_count_int", 6, PB_VARINT, false, NULL },
-    { "zero_count_float", 7, PB_FIXED64, false, NULL },
-    { "negative_spans", 8, PB_BYTES, true, &span_message },
-    { "negative_deltas", 9, PB_VARINT, true, NULL },
-    { "negative_counts", 10, PB_FIXED64, true, NULL },
-    { "positive_spans", 11, PB_BYTES, true, &span_message },
-    { "positive_deltas", 12, PB_VARINT, true, NULL },
-    { "positive_counts", 13, PB_FIXED64, true, NULL },
-    { "reset_hint", 14, PB_VARINT, false, NULL },
-    { "timestamp", 15, PB_VARINT, false, NULL },
-    { "custom_values", 16, PB_FIXED64, true, NULL },
-};
-static const struct pb_message histogram_message = PB_MESSAGE(histogram_fields);
-
 static const struct pb_field_spec series_fields[] = {
     { "labels", 1, PB_BYTES, true, &label_message },
     { "samples", 2, PB_BYTES, true, &sample_message },
     { "exemplars", 3, PB_BYTES, true, &exemplar_message },
-    { "histograms", 4, PB_BYTES, true, &histogram_message },
+    { "histograms", 4, PB_BYTES, true, &write_histogram_message },
 };
 static const struct pb_message series_message = PB_MESSAGE(series_fields);
 
@@ -231,13 +207,49 @@ static void read_sample(struct parse *p, const struct pb_field *in)
     rw->batch.n_samples = n + 1;
 }
 
-static void check_message(struct parse *p, const struct pb_field *f,
-                          const struct pb_message *message)
+/* The labels of an exemplar lie behind those of the series until the exemplar has been kept. */
+static void read_exemplar(struct parse *p, const struct pb_field *in)
 {
-    const uint8_t *outer = pb_enter(&p->r, f);
+    struct remote_write *rw = p->rw;
+    size_t first_label = rw->n_labels;
+    const uint8_t *outer = pb_enter(&p->r, in);
+    int64_t t_ms = 0;
+    double v = 0;
+    struct pb_field f;
 
-    pb_check(&p->r, message);
+    while (pb_next(&p->r, &f))
+        switch (f.key) {
+        case PB_KEY(1, PB_BYTES):
+            read_label(p, &f);
+            break;
+        case PB_KEY(2, PB_FIXED64):
+            v = f64_from_bits(f.value);
+            break;
+        case PB_KEY(3, PB_VARINT):
+            t_ms = (int64_t)f.value;
+            break;
+        default:
+            pb_unknown(&p->r, &f, 3);
+        }
     pb_leave(&p->r, outer);
+    if (!p->r.fault) {
+        enum errc rc = write_values_add_exemplar(&rw->values, rw->labels + first_label,
+                                                 rw->n_labels - first_label, v, t_ms, p->err);
+
+        if (rc != OK)
+            give_up(p, rc);
+    }
+    rw->n_labels = first_label;
+}
+
+static void read_histogram(struct parse *p, const struct pb_field *in)
+{
+    const uint8_t *outer = pb_enter(&p->r, in);
+    enum errc rc = write_values_read_histogram(&p->rw->values, &p->r, p->err);
+
+    pb_leave(&p->r, outer);
+    if (rc != OK)
+        give_up(p, rc);
 }
 
 /* False: a series that is known has further labels. */
@@ -256,13 +268,10 @@ static bool read_series_fields(struct parse *p, struct write_series *s)
             read_sample(p, &f);
             break;
         case PB_KEY(3, PB_BYTES):
-            check_message(p, &f, &exemplar_message);
-            p->rw->n_exemplars++;
+            read_exemplar(p, &f);
             break;
         case PB_KEY(4, PB_BYTES):
-            check_message(p, &f, &histogram_message);
-            p->rw->n_histograms++;
-            s->n_unsupported++;
+            read_histogram(p, &f);
             break;
         default:
             pb_unknown(&p->r, &f, 4);
@@ -275,8 +284,7 @@ static bool read_series_fields(struct parse *p, struct write_series *s)
 static bool read_known_series(struct parse *p, const struct pb_field *in, struct write_series *s)
 {
     struct remote_write *rw = p->rw;
-    size_t n_samples = rw->batch.n_samples, n_exemplars = rw->n_exemplars,
-           n_histograms = rw->n_histograms, n;
+    size_t n;
 
     s->known = db_recognise_wire(&rw->recogniser, in->bytes, &n);
     if (!s->known)
@@ -284,10 +292,9 @@ static bool read_known_series(struct parse *p, const struct pb_field *in, struct
     p->r.p += n;
     if (read_series_fields(p, s))
         return true;
-    rw->batch.n_samples = n_samples;
-    rw->n_exemplars = n_exemplars;
-    rw->n_histograms = n_histograms;
-    s->n_unsupported = 0;
+    rw->batch.n_samples = s->first_sample;
+    rw->values.n_histograms = s->first_histogram;
+    rw->values.n_exemplars = s->first_exemplar;
     s->known = 0;
     p->r.p = in->bytes.ptr;
     return false;
@@ -297,7 +304,9 @@ static void read_series(struct parse *p, const struct pb_field *in)
 {
     struct remote_write *rw = p->rw;
     size_t n = rw->batch.n_series, first_label = rw->n_labels;
-    struct write_series s = { .first_sample = rw->batch.n_samples };
+    struct write_series s = { .first_sample = rw->batch.n_samples,
+                              .first_histogram = rw->values.n_histograms,
+                              .first_exemplar = rw->values.n_exemplars };
     const uint8_t *outer;
 
     if (UNLIKELY(n == rw->cap_series) && !grow_series(p))
@@ -312,6 +321,8 @@ static void read_series(struct parse *p, const struct pb_field *in)
     }
     pb_leave(&p->r, outer);
     s.n_samples = rw->batch.n_samples - s.first_sample;
+    s.n_histograms = rw->values.n_histograms - s.first_histogram;
+    s.n_exemplars = rw->values.n_exemplars - s.first_exemplar;
     rw->series[n] = s;
     rw->batch.n_series = n + 1;
 }
@@ -384,6 +395,10 @@ static void finish_batch(struct remote_write *rw)
     rw->batch.series = rw->series;
     rw->batch.samples = rw->samples;
     rw->batch.metadata = rw->metadata;
+    rw->batch.histograms = rw->values.histograms;
+    rw->batch.n_histograms = rw->values.n_histograms;
+    rw->batch.exemplars = rw->values.exemplars;
+    rw->batch.n_exemplars = rw->values.n_exemplars;
 }
 
 static enum errc report(const struct parse *p, struct bytes message)
@@ -402,7 +417,8 @@ static enum errc report(const struct parse *p, struct bytes message)
 static void forget(struct remote_write *rw)
 {
     rw->batch = (struct write_batch){ 0 };
-    rw->n_exemplars = rw->n_histograms = rw->n_bad_metadata = rw->n_labels = 0;
+    rw->n_bad_metadata = rw->n_labels = 0;
+    write_values_forget(&rw->values);
 }
 
 enum errc remote_write_parse(struct remote_write *rw, struct bytes message, struct err *err)
@@ -469,5 +485,6 @@ void remote_write_free(struct remote_write *rw)
     free(rw->series);
     free(rw->samples);
     free(rw->metadata);
+    write_values_free(&rw->values);
     *rw = (struct remote_write){ 0 };
 }

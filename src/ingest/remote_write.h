@@ -6,9 +6,7 @@
  * a request of a usual size allocates nothing.
  *
  * Only the encoding is judged here. Labels come as they were sent, unsorted, repeated or empty, and
- * a series may come several times: db_append() canonicalises and checks. Native histograms are
- * checked for their encoding and counted as n_unsupported of their series; exemplars are checked
- * and counted. Metadata without a family name or with text that is not UTF-8 is left out: it comes
+ * a series may come several times: db_append() canonicalises and checks. Metadata without a family name or with text that is not UTF-8 is left out: it comes
  * in requests of its own, and one bad help text should not lose the others.
  *
  * Threads: one struct remote_write belongs to one request at a time.
@@ -20,6 +18,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "ingest/write_values.h"
 #include "storage/db.h"
 
 /* Limits of one request, far above what senders do (Prometheus: 2,000 samples). Two bytes of a
@@ -38,8 +37,6 @@ struct remote_write {
         *db; /* where series are recognised while they are read, so that the labels of those it
                     * knows are left out of the batch; NULL: all labels are read. The caller's. */
     struct write_batch batch; /* the request, after OK; valid until the next call */
-    size_t n_exemplars;       /* read and not stored */
-    size_t n_histograms;      /* the sum of n_unsupported */
     size_t n_bad_metadata;    /* left out of the batch */
 
     /* private from here on */
@@ -49,6 +46,7 @@ struct remote_write {
     struct sample *samples;
     struct metric_metadata *metadata;
     struct db_recogniser recogniser;
+    struct write_values values;
     size_t n_labels, cap_labels, cap_series, cap_samples, cap_metadata;
 };
 

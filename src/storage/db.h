@@ -64,7 +64,6 @@ enum db_reject {
     DB_REJECT_TOO_OLD,      /* before the retention */
     DB_REJECT_TOO_NEW,      /* more than 10 minutes ahead of the clock */
     DB_REJECT_DUPLICATE,    /* another value at a time that has one already */
-    DB_REJECT_UNSUPPORTED,  /* what n_unsupported counts */
     DB_REJECT_HISTOGRAM,    /* a histogram that contradicts itself: histogram_check() */
     DB_REJECT_SERIES_LIMIT, /* a new series, when there is no memory for more */
     DB_REJECT_COUNT
@@ -81,7 +80,6 @@ struct write_series {
     size_t first_sample, n_samples;       /* in write_batch.samples */
     size_t first_histogram, n_histograms; /* in write_batch.histograms */
     size_t first_exemplar, n_exemplars;   /* in write_batch.exemplars */
-    size_t n_unsupported; /* values of a kind that cannot be stored yet (rejected and named) */
     size_t n_rejected; /* out: floats and histograms of it that db_append() did not store; 1 for a
                         * series without any whose labels are bad */
 };

@@ -47,8 +47,8 @@ struct append {
 
 const char *db_reject_name(enum db_reject reason)
 {
-    static const char *const names[] = { "labels",      "too_old",   "too_new",     "duplicate",
-                                         "unsupported", "histogram", "series_limit" };
+    static const char *const names[] = { "labels",    "too_old",   "too_new",
+                                         "duplicate", "histogram", "series_limit" };
 
     _Static_assert(ARRAY_LEN(names) == DB_REJECT_COUNT, "every reason has a name");
     ASSERT(reason < DB_REJECT_COUNT);
@@ -221,22 +221,13 @@ static void check_series(struct append *a, size_t i)
         && labels_canonicalise(s->labels, &s->n_labels, &a->db->options.label_limits,
                                may_explain(a, &err))
                != OK) {
-        size_t lost = s->n_samples + s->n_histograms + s->n_unsupported;
+        size_t lost = s->n_samples + s->n_histograms;
 
         reject_of(a, s, DB_REJECT_LABELS, lost ? lost : 1);
         a->res->exemplars_refused += s->n_exemplars;
         if (may_name(a))
             buf_printf(&a->res->text, "%s\n", err_text(&err));
         return;
-    }
-    if (s->n_unsupported) {
-        reject_of(a, s, DB_REJECT_UNSUPPORTED, s->n_unsupported);
-        if (may_name(a)) {
-            buf_printf(&a->res->text,
-                       "native histograms are not supported yet: %zu samples of series ",
-                       s->n_unsupported);
-            name_series(a, s);
-        }
     }
     a->kept[i] = check_floats(a, s) + check_histograms(a, s) + check_exemplars(a, s) > 0;
     if (a->kept[i] && a->refs[i] == HEAD_NO_SERIES)
