@@ -488,8 +488,8 @@ static void listings_answer_exactly(void **state)
 static void writes_of_other_kinds_get_415(void **state)
 {
     static const char *const headers[] = {
-        "\r\nContent-Type: application/x-protobuf;proto=io.prometheus.write.v2.Request",
-        "\r\nContent-Type: application/x-protobuf; proto=\"io.prometheus.write.v2.Request\"",
+        "\r\nContent-Type: application/x-protobuf;proto=io.prometheus.write.v3.Request",
+        "\r\nContent-Type: application/x-protobuf; proto=\"prometheus.ReadRequest\"",
         "\r\nContent-Type: application/json",
         "\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: zstd",
         "\r\nContent-Type: application/x-protobuf\r\nContent-Encoding: gzip",

@@ -9,6 +9,7 @@
 #include "http/message.h"
 #include "http/route.h"
 #include "ingest/remote_write.h"
+#include "ingest/remote_write2.h"
 #include "query/query.h"
 #include "storage/db.h"
 #include "storage/labels_json.h"
@@ -39,6 +40,7 @@ struct handler_stats {
 struct write_scratch {
     struct write_scratch *next;
     struct remote_write rw;
+    struct remote_write2 rw2;
 };
 
 struct api {
