@@ -591,7 +591,6 @@ static void run_eval(struct script *s, const struct eval *e)
     struct query_options o = query_options_default(s->db);
     struct err err = err_in(s->arena);
     struct query_result *r = NULL;
-    bool unsupported;
     const char *differs;
     enum errc rc;
 
@@ -600,17 +599,14 @@ static void run_eval(struct script *s, const struct eval *e)
     else
         rc = query_instant(&o, e->query, e->at_ms, &r, &err);
     differs = judge(s, e, rc, r, &err);
-    unsupported = rc == ERR_UNSUPPORTED;
     if (!differs && rc == OK && repeats_as_range(e))
         differs = run_as_range(s, &o, e);
     query_result_free(r);
     if (!differs)
         s->counts->passed++;
-    else if (unsupported)
-        s->counts->unsupported++;
     else
         s->counts->failed++;
-    if (differs && !unsupported && s->report)
+    if (differs && s->report)
         fprintf(s->report, "%s:%zu: %.*s\n    %s\n", s->path, e->line, STR_ARG(e->query), differs);
 }
 

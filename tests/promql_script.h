@@ -13,7 +13,6 @@
 
 struct script_counts {
     size_t passed, failed;
-    size_t unsupported; /* of the language or data that is not built yet: not judged */
 };
 
 /* Adds to counts; failures are printed to report, one line each (NULL: not). False when the file

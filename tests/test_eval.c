@@ -157,7 +157,6 @@ static void failures_say_what_is_wrong(void **state)
         { "deriv(q[5m] anchored)", ERR_EXECUTION,
           "anchored modifier can only be used with: changes, delta, increase, rate, resets - not "
           "with deriv" },
-        { "info(q)", ERR_UNSUPPORTED, "info is not supported yet" },
     };
     struct fixture *f = *state;
 

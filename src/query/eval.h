@@ -77,9 +77,6 @@ void query_release(struct query *q, uint64_t samples);
  * the same labels (as they stand: a dropped name still counts) and a value at the same step. */
 MUST_USE enum errc eval_check_duplicates(struct query *q, const struct vector *v, struct err *err);
 
-/* ERR_UNSUPPORTED `X is not supported yet`, the one way to say so. */
-MUST_USE enum errc eval_unsupported(struct err *err, const struct node *n, const char *what);
-
 /* ERR_LIMIT `query needs more than N bytes`: what to return when the arena is full. */
 MUST_USE enum errc eval_arena_full(const struct query *q, struct err *err);
 

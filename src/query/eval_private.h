@@ -61,8 +61,8 @@ MUST_USE enum errc query_prepare(struct query *q, struct node *root, struct time
 /* ---- selector.c ---- */
 
 /* What a selector's values are: the samples', or their times in seconds; of start times 0 stands for
- * an unknown one. */
-enum pick { PICK_VALUES, PICK_TIMES, PICK_START_TIMES };
+ * an unknown one. With PICK_SAMPLE_TIMES, times too, histograms are there beside them. */
+enum pick { PICK_VALUES, PICK_TIMES, PICK_START_TIMES, PICK_SAMPLE_TIMES };
 
 /* Evaluates an instant vector selector. */
 MUST_USE enum errc eval_selector(struct query *q, const struct node *n, enum pick pick, sink *to,

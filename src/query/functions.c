@@ -96,7 +96,7 @@ const struct func funcs[] = {
     { "hour", V, { V }, 0, 1, .eval = call_hour },
     { "idelta", V, { R }, 1, 1, .over = idelta_over, .histograms = idelta_histograms },
     { "increase", V, { R }, 1, 1, .over = increase_over, .wants_counter = true, .histograms = increase_histograms, .wants_starts = true },
-    { "info", V, { V, V }, 1, 2, .keeps_name = true },
+    { "info", V, { V, V }, 1, 2, .eval = call_info, .keeps_name = true },
     { "irate", V, { R }, 1, 1, .over = irate_over, .histograms = irate_histograms, .wants_starts = true },
     { "label_join", V, { V, T, T, T }, 3, 4, .eval = call_label_join, .keeps_name = true, .variadic = true },
     { "label_replace", V, { V, T, T, T, T }, 5, 5, .eval = call_label_replace, .keeps_name = true },

@@ -72,8 +72,8 @@ struct func {
                          * like a counter's */
     bool wants_starts;  /* gets window.since_ms when there are any */
     enum over_kind over_kind;
-    /* At most one of these; a function with none is part of the language but not built yet:
-     * ERR_UNSUPPORTED. */
+    /* At most one of these; start(), end(), range() and step() have none: preparation makes numbers
+     * of them. */
     double (*each)(double v); /* instant vector, sample by sample */
     double (*over)(
         const struct window *w); /* range vector: the result at one step, stale_nan() for none */

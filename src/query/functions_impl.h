@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "query/ast.h"
 #include "query/functions.h"
 #include "query/value.h"
 
@@ -46,6 +47,13 @@ func_eval call_histogram_quantile, call_histogram_quantiles, call_histogram_frac
 /* functions_native.c */
 func_eval call_histogram_count, call_histogram_sum, call_histogram_avg, call_histogram_stddev,
     call_histogram_stdvar;
+
+/* functions_info.c */
+func_eval call_info;
+
+/* Where a call of info() looks up info series: at the offset and @ of its first argument. After
+ * preparation of the arguments. */
+struct modifiers info_modifiers(const struct node *call);
 
 /* range.c, eval.c */
 func_eval call_absent_over_time, call_timestamp, call_start_timestamp;

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "query/duration_expr.h"
-#include "query/functions.h"
+#include "query/functions_impl.h"
 
 #include "base/banned.h"
 
@@ -156,6 +156,11 @@ static enum errc prepare_call(struct prepare *p, struct node *n, const struct st
         if (rc != OK)
             return rc;
         invariant = invariant && n->call.args[i]->invariant;
+    }
+    if (str_is(n->call.name, "info")) { /* reads more than its arguments do */
+        struct modifiers m = info_modifiers(n);
+
+        widen(p, &m, steps, 0);
     }
     if (str_is(n->call.name, "timestamp") && n->call.args[0]->kind == NODE_SELECTOR)
         invariant = n->call.args[0]->invariant;

@@ -66,7 +66,7 @@ struct query_result {
 };
 
 /* Evaluates text at t_ms. ERR_BAD_QUERY: err.msg is the full `1:3: parse error: …`; ERR_EXECUTION,
- * ERR_LIMIT, ERR_TIMEOUT, ERR_CANCELED, ERR_UNSUPPORTED, ERR_CORRUPT, ERR_IO. The texts of err live
+ * ERR_LIMIT, ERR_TIMEOUT, ERR_CANCELED, ERR_CORRUPT, ERR_IO. The texts of err live
  * in err->arena. */
 MUST_USE enum errc query_instant(const struct query_options *o, struct str text, int64_t t_ms,
                                  struct query_result **out, struct err *err);

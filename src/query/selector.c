@@ -87,6 +87,7 @@ static double picked(const struct column *c, size_t i, enum pick pick)
     case PICK_VALUES:
         return c->v[i];
     case PICK_TIMES:
+    case PICK_SAMPLE_TIMES:
         return (double)c->t_ms[i] / 1000;
     case PICK_START_TIMES:
         return c->start_ms ? (double)c->start_ms[i] / 1000 : 0;
@@ -162,7 +163,7 @@ static enum errc pick_samples(struct reading *r, struct picking *p, struct fseri
         return rc;
     if (smoothed)
         return pick_smoothed_samples(r->q, p->n, s->labels, &r->column, p->v, p->h, err);
-    (void)pick_newest(r->q, p->n, &r->column, PICK_VALUES, p->v);
+    (void)pick_newest(r->q, p->n, &r->column, p->pick, p->v);
     return pick_histograms(r->q, p->n, &r->column, p->v, p->h, err);
 }
 
@@ -179,7 +180,7 @@ static enum errc pick_series(struct reading *r, struct picking *p, struct fserie
         r->held = samples_weight(r->column.h, r->column.n);
         rc = query_hold(q, r->held, err);
     }
-    if (rc == OK && r->column.h && p->pick == PICK_VALUES) {
+    if (rc == OK && r->column.h && (p->pick == PICK_VALUES || p->pick == PICK_SAMPLE_TIMES)) {
         rc = pick_samples(r, p, s, err);
         *any = series_has_value(s, q->steps.n);
     } else {
