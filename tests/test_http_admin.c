@@ -104,7 +104,9 @@ static void add(struct fixture *f, const char *series, int64_t t_ms, double v)
 
 static void nothing_is_done_unless_the_flag_is_set(void **state)
 {
-    static const char *const targets[] = { ADMIN "flush", ADMIN "flush?compact=true" };
+    static const char *const targets[] = { ADMIN "flush", ADMIN "flush?compact=true",
+                                           ADMIN "delete_series?match[]=m",
+                                           ADMIN "clean_tombstones" };
     struct db_stats s;
     struct fixture *f = *state;
 
@@ -147,6 +149,50 @@ static void only_post_and_put_are_taken(void **state)
     answer_free(&a);
 }
 
+static size_t n_samples(struct fixture *f, const char *series)
+{
+    struct column c = read_series(f->db, series, INT64_MIN, INT64_MAX);
+    size_t n = c.n;
+
+    column_free(&c);
+    return n;
+}
+
+static void series_are_deleted_within_a_range(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 3; i++) {
+        add(f, "m job=a", (NOW_S - i) * 1000LL, 1);
+        add(f, "m job=b", (NOW_S - i) * 1000LL, 1);
+        add(f, "n job=b", (NOW_S - i) * 1000LL, 1);
+    }
+    assert_post(f, ADMIN "delete_series?match[]=m{job=\"a\"}&end=1699999998", 204, "");
+    assert_int_equal(n_samples(f, "m job=a"), 2);
+    assert_post(f, ADMIN "delete_series?match[]={job=\"a\"}&match[]=n&start=1699999999.5", 204, "");
+    assert_int_equal(n_samples(f, "m job=a"), 1);
+    assert_int_equal(n_samples(f, "m job=b"), 3);
+    assert_int_equal(n_samples(f, "n job=b"), 2);
+    assert_post(f, ADMIN "clean_tombstones", 204, "");
+    assert_int_equal(n_samples(f, "n job=b"), 2);
+}
+
+static void a_bad_request_deletes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+
+    add(f, "m", NOW_S * 1000LL, 1);
+    assert_post(f, ADMIN "delete_series", 400, BAD_DATA("no match[] parameter provided"));
+    a = post(f, ADMIN "delete_series?match[]=m&match[]={");
+    assert_int_equal(a.status, 400);
+    answer_free(&a);
+    a = post(f, ADMIN "delete_series?match[]=m&start=x");
+    assert_int_equal(a.status, 400);
+    answer_free(&a);
+    assert_int_equal(n_samples(f, "m"), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -156,6 +202,8 @@ int main(void)
                                         tear_down),
         TEST(flush_empties_memory_and_compacts_on_request),
         TEST(only_post_and_put_are_taken),
+        TEST(series_are_deleted_within_a_range),
+        TEST(a_bad_request_deletes_nothing),
     };
 
     log_set_level(LOG_ERROR);

@@ -64,3 +64,46 @@ void api_admin_flush(void *ctx, const struct http_request *rq, struct http_respo
         rc = db_compact(api_db(api), rq->cancel, &err);
     respond(rs, rc, &err);
 }
+
+static enum errc delete_selected(const struct http_request *rq, struct db *db,
+                                 const struct api_selectors *s, int64_t min_t_ms, int64_t max_t_ms,
+                                 struct err *err)
+{
+    struct db_selector *selectors = ARENA_NEW(rq->arena, struct db_selector, s->n);
+
+    if (!selectors)
+        return err_set(err, ERR_LIMIT, 0, "request too large");
+    for (size_t i = 0; i < s->n; i++)
+        selectors[i] = (struct db_selector){ s->items[i].matchers, s->items[i].n };
+    return db_delete(db, selectors, s->n, min_t_ms, max_t_ms, err);
+}
+
+void api_admin_delete(void *ctx, const struct http_request *rq, struct http_response *rs)
+{
+    struct api *api = ctx;
+    struct err err = err_in(rq->arena);
+    struct api_selectors selectors;
+    int64_t min_t_ms, max_t_ms;
+
+    if (!is_enabled(api, rs))
+        return;
+    if (http_param(rq, "match[]").len == 0) {
+        api_error(rs, ERR_BAD_DATA, "no match[] parameter provided");
+        return;
+    }
+    if (!api_time(rq, rs, "start", INT64_MIN, &min_t_ms)
+        || !api_time(rq, rs, "end", INT64_MAX, &max_t_ms)
+        || !api_selectors_read(rq, rs, &selectors))
+        return;
+    respond(rs, delete_selected(rq, api_db(api), &selectors, min_t_ms, max_t_ms, &err), &err);
+    api_selectors_free(&selectors);
+}
+
+void api_admin_clean(void *ctx, const struct http_request *rq, struct http_response *rs)
+{
+    struct api *api = ctx;
+    struct err err = err_in(rq->arena);
+
+    if (is_enabled(api, rs))
+        respond(rs, db_clean(api_db(api), rq->cancel, &err), &err);
+}

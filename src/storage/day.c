@@ -10,16 +10,17 @@
 
 #include "base/banned.h"
 
-enum { FORMAT_VERSION = 1 };
+enum { FORMAT_VERSION = 2 }; /* 1 had no deletions */
 
-static const struct bytes format_key = { (const uint8_t *)"format", 6 };
+const struct bytes day_format_key = { (const uint8_t *)"format", 6 };
 
 static const char *const tables[DAY_TABLES] = {
-    [DAY_META] = "meta",         [DAY_FLUSHES] = "flushes",
-    [DAY_SYMBOLS] = "symbols",   [DAY_SYMBOL_HASHES] = "symbol_hashes",
-    [DAY_SERIES] = "series",     [DAY_SERIES_HASHES] = "series_hashes",
-    [DAY_POSTINGS] = "postings", [DAY_DIRECTORY] = "directory",
-    [DAY_PACKS] = "packs",       [DAY_EXEMPLARS] = "exemplars",
+    [DAY_META] = "meta",           [DAY_FLUSHES] = "flushes",
+    [DAY_SYMBOLS] = "symbols",     [DAY_SYMBOL_HASHES] = "symbol_hashes",
+    [DAY_SERIES] = "series",       [DAY_SERIES_HASHES] = "series_hashes",
+    [DAY_POSTINGS] = "postings",   [DAY_DIRECTORY] = "directory",
+    [DAY_PACKS] = "packs",         [DAY_EXEMPLARS] = "exemplars",
+    [DAY_DELETIONS] = "deletions",
 };
 
 /* ---- keys and values ---- */
@@ -205,17 +206,19 @@ void day_note_flush(struct day *d, const struct flush_record *r)
 
 /* ---- opening ---- */
 
-static enum errc check_format(struct day *d, struct bytes value, struct err *err)
+static enum errc check_format(struct day *d, struct bytes value, uint32_t *n_deletions,
+                              struct err *err)
 {
     struct reader r;
     uint32_t version;
     int64_t number;
 
-    if (!seal_check(&value, format_key))
+    if (!seal_check(&value, day_format_key))
         return err_set(err, ERR_CORRUPT, 0, "%s: its format version is damaged", kv_path(d->kv));
     r = reader_on(value);
     version = read_u32(&r);
     number = (int64_t)read_u64(&r);
+    *n_deletions = version > 1 ? read_u32(&r) : 0;
     if (version > FORMAT_VERSION)
         return err_set(err, ERR_UNSUPPORTED, 0,
                        "%s: format version %u is newer than this program knows (%d)",
@@ -226,20 +229,29 @@ static enum errc check_format(struct day *d, struct bytes value, struct err *err
     return OK;
 }
 
+enum errc day_put_format(struct day *d, struct kv_txn *t, uint32_t n_deletions, struct err *err)
+{
+    struct buf value = { 0 };
+    enum errc rc;
+
+    buf_u32(&value, FORMAT_VERSION);
+    buf_u64(&value, (uint64_t)d->number);
+    buf_u32(&value, n_deletions);
+    seal_add(&value, day_format_key);
+    rc = value.failed ? err_set(err, ERR_NOMEM, 0, "out of memory")
+                      : kv_put(t, DAY_META, day_format_key, buf_as_bytes(&value), err);
+    buf_free(&value);
+    return rc;
+}
+
 static enum errc write_format(struct day *d, struct err *err)
 {
     struct kv_txn *t = NULL;
-    struct buf value = { 0 };
     enum errc rc = kv_begin_write(d->kv, &t, err);
 
     if (rc != OK)
         return rc;
-    buf_u32(&value, FORMAT_VERSION);
-    buf_u64(&value, (uint64_t)d->number);
-    seal_add(&value, format_key);
-    rc = value.failed ? err_set(err, ERR_NOMEM, 0, "out of memory")
-                      : kv_put(t, DAY_META, format_key, buf_as_bytes(&value), err);
-    buf_free(&value);
+    rc = day_put_format(d, t, 0, err);
     if (rc == OK)
         return kv_commit(t, err);
     kv_abort(t);
@@ -254,11 +266,12 @@ static enum errc load(struct day *d, bool create, struct err *err)
     struct kv_txn *t = NULL;
     struct bytes value;
     size_t n = 0;
+    uint32_t n_deletions = 0;
     enum errc rc = kv_begin_read(d->kv, &t, err);
 
     if (rc != OK)
         return rc;
-    rc = kv_get(t, DAY_META, format_key, &value, err);
+    rc = kv_get(t, DAY_META, day_format_key, &value, err);
     if (rc == ERR_NOT_FOUND) {
         kv_abort(t);
         if (create)
@@ -266,7 +279,9 @@ static enum errc load(struct day *d, bool create, struct err *err)
         return err_set(err, ERR_CORRUPT, 0, "%s: not a day file", kv_path(d->kv));
     }
     if (rc == OK)
-        rc = check_format(d, value, err);
+        rc = check_format(d, value, &n_deletions, err);
+    if (rc == OK)
+        rc = day_load_deletions(d, t, n_deletions, err);
     if (rc == OK)
         rc = day_load_flushes(d, t, UINT64_MAX, &flushes, &n, err);
     for (size_t i = 0; rc == OK && i < n; i++)
@@ -317,6 +332,7 @@ void day_unref(struct day *d)
     if (!d || atomic_fetch_sub(&d->refs, 1) > 1)
         return;
     kv_close(d->kv);
+    deletions_unref(d->deletions);
     pthread_mutex_destroy(&d->lock);
     free(d);
 }

@@ -47,6 +47,7 @@ const char *day_path(const struct day *d);
 /* How the samples came into the file. */
 struct day_summary {
     uint64_t flushes;
+    uint64_t deletions;
     uint64_t samples;
     uint64_t largest; /* samples of the flush that has most: the others came late, or early */
 };
@@ -76,6 +77,13 @@ MUST_USE enum errc day_writer_add_exemplars(struct day_writer *w, struct labels 
 MUST_USE enum errc day_writer_commit(struct day_writer *w, struct err *err);
 void day_writer_abort(struct day_writer *w); /* NULL is fine */
 
+/* Deletes, durably, the samples in min_t_ms..max_t_ms of n series (ids increasing) that are in the
+ * file now: later reads leave them out, and a rewriting of the day drops them for good. Samples that
+ * come later are not affected. ERR_LIMIT beyond DAY_MAX_DELETIONS, and as day_writer_commit(). */
+enum { DAY_MAX_DELETIONS = 1000 };
+MUST_USE enum errc day_delete(struct day *d, int64_t min_t_ms, int64_t max_t_ms,
+                              const uint32_t *ids, size_t n, struct err *err);
+
 /* ---- reading ---- */
 
 /* A read transaction that sees flushes up to max_flush. It keeps a reference to the day. */
@@ -100,6 +108,9 @@ MUST_USE enum errc day_labels(struct day_txn *t, uint32_t id, struct arena *a, s
  * ERR_CORRUPT names file, pack and series; out is as it was after an error. */
 MUST_USE enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms,
                             struct column *out, bool *overlaps, struct err *err);
+
+/* Whether all samples of a series in the time range have been deleted by one deletion. */
+bool day_is_deleted(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms);
 
 /* All visible series in labels_cmp order, malloc'd. Every symbol and series of the file is checked.
  * ERR_CORRUPT, ERR_IO, ERR_NOMEM. */

@@ -4,7 +4,7 @@
  * pack ends with its seal (seal.h), a pack has checksums of its own (pack.h).
  *
  *   table          key                            value
- *   meta           "format"                       u32 format version, i64 day number
+ *   meta           "format"                       u32 format version, i64 day number, u32 deletions
  *   flushes        u64 flush                      struct flush_record, in its order
  *   symbols        u32 symbol                     a label name or value
  *   symbol_hashes  u64 hash64(text)               u32 symbols whose text has this hash
@@ -19,6 +19,12 @@
  *   exemplars      u32 series, u64 flush          uvarint number of them, then for each, by time: varint
  *                                                 time - time before, u64 bits of the value,
  *                                                 uvarint length and encoded labels (labels.h)
+ *
+ *   deletions      u32 number                     i64 first time, i64 last time, u64 newest flush that it
+ *                                                 applies to; the series, as in postings
+ *
+ * Deletions are numbered from 1 and counted in "format" (from version 2 on), so that one which
+ * cannot be found is noticed: what was deleted must not come back.
  *
  * Symbols and series are numbered from 1 in the order they came, so series 1..n are those of the
  * flushes that end with n. Packs are written in the order samples arrive, which is by labels, not
@@ -48,6 +54,7 @@ enum {
     DAY_DIRECTORY,
     DAY_PACKS,
     DAY_EXEMPLARS, /* files of older programs get it when they are opened */
+    DAY_DELETIONS, /* this one too */
     DAY_TABLES
 };
 
@@ -69,6 +76,22 @@ struct flush_record {
     uint32_t last_series;
 };
 
+/* A time range of some series that was deleted: what flushes up to this one brought. */
+struct deletion {
+    int64_t min_t_ms, max_t_ms;
+    uint64_t flush;
+    const uint32_t *ids; /* increasing */
+    size_t n;
+};
+
+/* Those of a file; immutable and reference counted. */
+struct deletions {
+    atomic_uint refs;
+    struct arena *arena;
+    struct deletion *items;
+    size_t n;
+};
+
 struct day {
     struct kv *kv;
     int64_t number;
@@ -77,6 +100,7 @@ struct day {
     uint64_t last_flush;
     int64_t min_t_ms, max_t_ms;
     struct day_summary summary;
+    struct deletions *deletions; /* NULL: none */
 };
 
 enum { N_CHECKED = 1024 }; /* a power of two */
@@ -88,6 +112,7 @@ struct day_txn {
     size_t n_flushes;
     struct kv_cursor directory;
     struct pack_cache *cache; /* of times and buckets that series share */
+    struct deletions *deletions;
     const uint8_t *checked[N_CHECKED];
 };
 
@@ -123,6 +148,20 @@ MUST_USE enum errc day_last_record(struct day *d, struct kv_txn *t, struct flush
 
 /* The value that stands for r, without seal. */
 void flush_record_encode(struct buf *b, const struct flush_record *r);
+
+/* The first value of DAY_META. */
+extern const struct bytes day_format_key;
+MUST_USE enum errc day_put_format(struct day *d, struct kv_txn *t, uint32_t n_deletions,
+                                  struct err *err);
+
+/* Reads the n deletions of the file (day_deletions.c) and makes them known. */
+MUST_USE enum errc day_load_deletions(struct day *d, struct kv_txn *t, uint32_t n, struct err *err);
+/* A reference to those known, NULL for none. */
+struct deletions *day_deletions(struct day *d);
+void deletions_unref(struct deletions *d); /* NULL is fine */
+
+/* Whether it applies to what a flush brought of a series. */
+bool deletion_covers(const struct deletion *d, uint32_t id, uint64_t flush);
 
 /* Makes a committed flush known. */
 void day_note_flush(struct day *d, const struct flush_record *r);

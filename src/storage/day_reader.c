@@ -29,6 +29,7 @@ enum errc day_txn_begin(struct day *d, uint64_t max_flush, struct day_txn **out,
     if (!t)
         return err_set(err, ERR_NOMEM, 0, "read %s: out of memory", kv_path(d->kv));
     t->day = day_ref(d);
+    t->deletions = day_deletions(d);
     rc = kv_begin_read(d->kv, &t->kv, err);
     if (rc == OK)
         rc = day_load_flushes(d, t->kv, max_flush, &t->flushes, &t->n_flushes, err);
@@ -52,6 +53,7 @@ void day_txn_end(struct day_txn *t)
     pack_cache_free(t->cache);
     kv_abort(t->kv);
     free(t->flushes);
+    deletions_unref(t->deletions);
     day_unref(t->day);
     free(t);
 }
@@ -388,15 +390,9 @@ static void trim(struct day_read *r, size_t from)
         first++;
     while (end > first && c->t_ms[end - 1] > r->max_t_ms)
         end--;
-    if (first > from && end > first) {
-        memmove(c->t_ms + from, c->t_ms + first, (end - first) * sizeof *c->t_ms);
-        memmove(c->v + from, c->v + first, (end - first) * sizeof *c->v);
-        if (c->h)
-            memmove(c->h + from, c->h + first, (end - first) * sizeof *c->h);
-        if (c->start_ms)
-            memmove(c->start_ms + from, c->start_ms + first, (end - first) * sizeof *c->start_ms);
-    }
-    c->n = from + end - first;
+    c->n = end;
+    if (first > from)
+        column_cut(c, from, first);
     r->overlaps |= from > 0 && c->n > from && c->t_ms[from] <= c->t_ms[from - 1];
 }
 
@@ -428,6 +424,28 @@ static enum errc read_pack(struct day_read *r, struct bytes data, struct err *er
     return rc;
 }
 
+/* Takes out what was deleted of the samples of a flush, which begin at from. */
+static void cut_deleted(struct day_read *r, const struct flush_record *f, size_t from)
+{
+    const struct deletions *d = r->txn->deletions;
+
+    for (size_t i = 0; d && i < d->n; i++) {
+        if (!deletion_covers(&d->items[i], r->id, f->flush))
+            continue;
+        for (size_t k = from; k < r->out->n;) {
+            size_t end = k;
+
+            while (end < r->out->n && r->out->t_ms[end] >= d->items[i].min_t_ms
+                   && r->out->t_ms[end] <= d->items[i].max_t_ms)
+                end++;
+            if (end > k)
+                column_cut(r->out, k, end);
+            else
+                k++;
+        }
+    }
+}
+
 /* Names the file, pack and series in front of what went wrong. */
 static enum errc pack_failed(struct day_read *r, const struct flush_record *f, uint32_t number,
                              const struct err *cause, struct err *err)
@@ -448,6 +466,7 @@ static enum errc pack_failed(struct day_read *r, const struct flush_record *f, u
 static enum errc read_flush(struct day_read *r, const struct flush_record *f, struct err *err)
 {
     struct location where;
+    size_t from = r->out->n;
     enum errc rc = locate(r->txn, f, r->id, &where, err);
 
     for (uint32_t i = 0; rc == OK && i < where.n_packs; i++) {
@@ -464,6 +483,8 @@ static enum errc read_flush(struct day_read *r, const struct flush_record *f, st
         if (rc != OK)
             rc = pack_failed(r, f, number, &cause, err);
     }
+    if (rc == OK)
+        cut_deleted(r, f, from);
     return rc;
 }
 
@@ -488,11 +509,35 @@ enum errc day_read(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max
     return rc;
 }
 
+bool day_is_deleted(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms)
+{
+    const struct deletions *d = t->deletions;
+    int64_t first = day_first_ms(t->day->number), last = day_last_ms(t->day->number);
+
+    for (size_t i = 0; d && i < d->n; i++)
+        if (deletion_covers(&d->items[i], id, last_flush(t))
+            && d->items[i].min_t_ms <= (min_t_ms > first ? min_t_ms : first)
+            && d->items[i].max_t_ms >= (max_t_ms < last ? max_t_ms : last))
+            return true;
+    return false;
+}
+
 /* ---- exemplars ---- */
+
+static bool is_deleted(const struct day_txn *t, uint32_t id, uint64_t flush, int64_t t_ms)
+{
+    const struct deletions *d = t->deletions;
+
+    for (size_t i = 0; d && i < d->n; i++)
+        if (t_ms >= d->items[i].min_t_ms && t_ms <= d->items[i].max_t_ms
+            && deletion_covers(&d->items[i], id, flush))
+            return true;
+    return false;
+}
 
 /* Gives those of one value that lie in the time range. ERR_CORRUPT with err left alone;
  * ERR_CANCELED when fn stopped it. */
-static enum errc each_exemplar(struct bytes value, int64_t min_t_ms, int64_t max_t_ms,
+static enum errc each_exemplar(struct day_read *range, uint64_t flush, struct bytes value,
                                bool (*fn)(void *ctx, const struct stored_exemplar *e), void *ctx)
 {
     struct reader r = reader_on(value);
@@ -505,7 +550,8 @@ static enum errc each_exemplar(struct bytes value, int64_t min_t_ms, int64_t max
         struct stored_exemplar e = { .t_ms = t_ms, .v = f64_from_bits(read_u64(&r)) };
 
         e.labels = read_bytes(&r, read_uvarint(&r));
-        if (!r.overrun && t_ms >= min_t_ms && t_ms <= max_t_ms && !fn(ctx, &e))
+        if (!r.overrun && t_ms >= range->min_t_ms && t_ms <= range->max_t_ms
+            && !is_deleted(range->txn, range->id, flush, t_ms) && !fn(ctx, &e))
             return ERR_CANCELED;
     }
     return r.overrun ? ERR_CORRUPT : OK;
@@ -515,6 +561,7 @@ enum errc day_each_exemplar(struct day_txn *t, uint32_t id, int64_t min_t_ms, in
                             bool (*fn)(void *ctx, const struct stored_exemplar *e), void *ctx,
                             struct err *err)
 {
+    struct day_read range = { .txn = t, .id = id, .min_t_ms = min_t_ms, .max_t_ms = max_t_ms };
     struct kv_cursor c = { 0 };
     struct day_key key;
     enum errc rc = kv_cursor_open(t->kv, DAY_EXEMPLARS, &c, err);
@@ -527,8 +574,9 @@ enum errc day_each_exemplar(struct day_txn *t, uint32_t id, int64_t min_t_ms, in
         if (c.key.len != 12 || load_u32be(c.key.ptr) != id
             || load_u64be(c.key.ptr + 4) > last_flush(t))
             break;
-        rc = open_seal(t, &value, c.key) ? each_exemplar(value, min_t_ms, max_t_ms, fn, ctx)
-                                         : ERR_CORRUPT;
+        rc = open_seal(t, &value, c.key)
+                 ? each_exemplar(&range, load_u64be(c.key.ptr + 4), value, fn, ctx)
+                 : ERR_CORRUPT;
         if (rc == ERR_CORRUPT)
             rc = day_corrupt(t->day, "exemplars of series", id, err);
         if (rc != OK)

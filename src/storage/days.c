@@ -55,13 +55,10 @@ static struct day_file *newest_file(struct days *d, int64_t day)
 static uint64_t next_generation(struct days *d, int64_t day)
 {
     const struct day_file *f = newest_file(d, day);
-    uint64_t generation = f ? f->id.generation + 1 : 1;
+    uint64_t generation = f ? f->id.generation + 1 : d->first_generation;
 
     if (d->rewriting && d->rewritten.day == day && d->rewritten.generation >= generation)
         generation = d->rewritten.generation + 1;
-    for (const struct day_file *gone = d->dropped; gone; gone = gone->next_dropped)
-        if (gone->id.day == day && gone->id.generation >= generation)
-            generation = gone->id.generation + 1;
     return generation;
 }
 
@@ -101,6 +98,8 @@ static void take_out(struct days *d, struct day_file *f, struct day_file **gone)
     memmove(d->files + i, d->files + i + 1, (d->n - i - 1) * sizeof *d->files);
     d->n--;
     day_file_use(f)->dropped = true;
+    if (f->made && f->id.generation >= d->first_generation)
+        d->first_generation = f->id.generation + 1;
     f->next_dropped = d->dropped;
     d->dropped = f;
     f->next_gone = *gone;
@@ -212,6 +211,7 @@ enum errc days_open(const char *dir, size_t map_bytes, struct days **out, struct
     pthread_mutex_init(&d->change, NULL);
     pthread_mutex_init(&d->lock, NULL);
     d->map_bytes = map_bytes;
+    d->first_generation = 1;
     d->dir = strdup(dir);
     d->folder = malloc(strlen(dir) + sizeof "/days");
     if (!d->dir || !d->folder)

@@ -42,6 +42,7 @@ struct days {
     size_t n, cap;
     struct day_file *dropped; /* still used by somebody */
     size_t n_open;
+    uint64_t first_generation; /* of a day that has no file: no name ever means two files */
     uint64_t begun, released, tick;
     bool rewriting; /* the files of day rewritten.day up to its generation take no flush */
     struct manifest_day rewritten;

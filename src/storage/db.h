@@ -266,6 +266,22 @@ MUST_USE enum errc db_each_record(struct db *db,
  * been closed, so the caller must not have one. */
 MUST_USE enum errc db_flush(struct db *db, struct err *err);
 
+/* Deletes the samples in min_t_ms..max_t_ms of the series that one of the selectors selects, durably:
+ * later reads do not find them, and the rewriting of a day frees their space. Samples that are
+ * appended after the call are kept, whatever their time. Flushes the head first; the caller must not
+ * have a view. After an error some of it may be deleted already. ERR_UNSUPPORTED in memory,
+ * ERR_LIMIT, and as db_flush() and db_select(). */
+struct db_selector {
+    const struct matcher *matchers;
+    size_t n;
+};
+MUST_USE enum errc db_delete(struct db *db, const struct db_selector *selectors, size_t n,
+                             int64_t min_t_ms, int64_t max_t_ms, struct err *err);
+
+/* Rewrites the days that have something deleted, so that its space is free. Errors as db_compact().
+ */
+MUST_USE enum errc db_clean(struct db *db, const atomic_bool *cancel, struct err *err);
+
 /* Rewrites every day, today's included, that is not one file written in one go: late samples are
  * folded in, deleted ones left out. Closed days are rewritten so in the background anyway. It may
  * take minutes; it ends with ERR_CANCELED soon after *cancel (NULL: never) has become true. Errors as

@@ -221,22 +221,30 @@ static enum errc rewrite_day(struct db *db, int64_t day, struct pace *pace, stru
 
 /* ---- which day ---- */
 
-/* Whether a day, files i..end - 1 of the list, is worth rewriting; wholly: whether it is not compact. */
-static enum errc is_loose(const struct day_files *files, size_t i, size_t end, bool wholly,
+enum reason { WORTHWHILE, ANYTHING, DELETIONS };
+
+/* Whether a day, files i..end - 1 of the list, is to be rewritten: when it is worth while, when it
+ * is not compact, or when something was deleted. */
+static enum errc is_loose(const struct day_files *files, size_t i, size_t end, enum reason reason,
                           bool *loose, struct err *err)
 {
-    struct day_summary s;
+    struct day_summary s = { 0 };
+    uint64_t deletions = 0;
     enum errc rc = OK;
 
-    *loose = end - i > 1;
-    if (*loose)
-        return OK;
-    rc = day_file_summary(files->items[i], &s, err);
+    for (size_t k = i; rc == OK && k < end; k++) {
+        rc = day_file_summary(files->items[k], &s, err);
+        deletions += s.deletions;
+    }
     if (rc != OK)
         return rc;
-    *loose =
-        s.flushes > 1
-        && (wholly || s.samples - s.largest > s.samples / LATE_SHARE || s.flushes > MAX_FLUSHES);
+    *loose = deletions > 0;
+    if (reason == DELETIONS || *loose)
+        return OK;
+    *loose = end - i > 1
+             || (s.flushes > 1
+                 && (reason == ANYTHING || s.samples - s.largest > s.samples / LATE_SHARE
+                     || s.flushes > MAX_FLUSHES));
     return OK;
 }
 
@@ -312,7 +320,7 @@ static bool find_due(struct db *db, int64_t *day)
         *day = day_file_id(files.items[i]).day;
         if (!is_closed(db, *day) || is_paused(db, *day))
             continue;
-        if (is_loose(&files, i, end, false, &found, NULL) != OK) {
+        if (is_loose(&files, i, end, WORTHWHILE, &found, NULL) != OK) {
             pause_day(db, *day, ERR_CORRUPT);
             found = false;
         }
@@ -359,7 +367,7 @@ void db_upkeep_unlock(struct db *db)
     pthread_mutex_unlock(&db->upkeep.work);
 }
 
-static enum errc compact_listed(struct db *db, const struct day_files *files,
+static enum errc compact_listed(struct db *db, const struct day_files *files, enum reason reason,
                                 const atomic_bool *cancel, struct err *err)
 {
     struct pace pace = { .db = db, .cancel = cancel };
@@ -368,7 +376,7 @@ static enum errc compact_listed(struct db *db, const struct day_files *files,
 
     for (size_t i = 0, end; rc == OK && i < files->n; i = end) {
         end = end_of_day(files, i);
-        rc = is_loose(files, i, end, true, &loose, err);
+        rc = is_loose(files, i, end, reason, &loose, err);
         if (rc == OK && loose)
             rc = rewrite_day(db, day_file_id(files->items[i]).day, &pace, err);
         if (rc == ERR_NOT_FOUND) /* dropped meanwhile */
@@ -377,7 +385,8 @@ static enum errc compact_listed(struct db *db, const struct day_files *files,
     return rc;
 }
 
-enum errc db_compact(struct db *db, const atomic_bool *cancel, struct err *err)
+static enum errc compact(struct db *db, enum reason reason, const atomic_bool *cancel,
+                         struct err *err)
 {
     struct day_files files;
     enum errc rc;
@@ -387,10 +396,20 @@ enum errc db_compact(struct db *db, const atomic_bool *cancel, struct err *err)
     db_upkeep_lock(db);
     rc = days_list(db->days, INT64_MIN, INT64_MAX, &files, err);
     if (rc == OK)
-        rc = compact_listed(db, &files, cancel, err);
+        rc = compact_listed(db, &files, reason, cancel, err);
     day_files_free(&files);
     db_upkeep_unlock(db);
     return rc;
+}
+
+enum errc db_compact(struct db *db, const atomic_bool *cancel, struct err *err)
+{
+    return compact(db, ANYTHING, cancel, err);
+}
+
+enum errc db_clean(struct db *db, const atomic_bool *cancel, struct err *err)
+{
+    return compact(db, DELETIONS, cancel, err);
 }
 
 /* ---- the thread ---- */

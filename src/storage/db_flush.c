@@ -292,6 +292,16 @@ static enum errc flush_locked(struct db *db, struct err *err)
     return rc;
 }
 
+enum errc db_flush_locked(struct db *db, struct err *err)
+{
+    enum errc rc = flush_locked(db, err);
+
+    if (rc == OK)
+        db->last_flush_ns = clock_mono_ns(db->clock);
+    atomic_fetch_add(rc == OK ? &db->flushes : &db->flush_failures, 1);
+    return rc;
+}
+
 enum errc db_flush(struct db *db, struct err *err)
 {
     enum errc rc;
@@ -299,11 +309,8 @@ enum errc db_flush(struct db *db, struct err *err)
     if (!db->dir)
         return OK;
     pthread_mutex_lock(&db->flush_lock);
-    rc = flush_locked(db, err);
-    if (rc == OK)
-        db->last_flush_ns = clock_mono_ns(db->clock);
+    rc = db_flush_locked(db, err);
     pthread_mutex_unlock(&db->flush_lock);
-    atomic_fetch_add(rc == OK ? &db->flushes : &db->flush_failures, 1);
     return rc;
 }
 

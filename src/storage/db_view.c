@@ -215,6 +215,18 @@ static enum errc find_selection(struct db_view *v, const struct matcher *matcher
     return OK;
 }
 
+/* Whether a series may have samples in the range: a day does not say when, unless all of them have
+ * been deleted. */
+static bool may_have_samples(struct db_view *v, const struct selected *s,
+                             struct day_txn *const *txns, int64_t min_t_ms, int64_t max_t_ms)
+{
+    for (size_t i = 0; i < s->n_places; i++)
+        if (!day_is_deleted(txns[s->places[i].source], s->places[i].id, min_t_ms, max_t_ms))
+            return true;
+    return s->head_ref != HEAD_NO_SERIES
+           && head_has_samples(v->db->head, s->head_ref, min_t_ms, max_t_ms, v->max_flush);
+}
+
 /* With idle_too also series of the head without samples in the time range. */
 static enum errc select_series(struct db_view *v, const struct matcher *matchers, size_t n,
                                int64_t min_t_ms, int64_t max_t_ms, bool idle_too, struct arena *a,
@@ -234,8 +246,8 @@ static enum errc select_series(struct db_view *v, const struct matcher *matchers
     for (size_t i = 0; i < s->n; i++) {
         const struct selected *found = &s->items[i];
 
-        if (idle_too || found->n_places > 0
-            || head_has_samples(v->db->head, found->head_ref, min_t_ms, max_t_ms, v->max_flush))
+        if (may_have_samples(v, found, txns, min_t_ms, max_t_ms)
+            || (idle_too && found->head_ref != HEAD_NO_SERIES))
             out->items[out->n++] = (struct series){ found->labels, found, txns };
     }
     return OK;

@@ -120,6 +120,20 @@ bool column_set_start(struct column *c, int64_t start_ms)
     return column_set_start_at(c, c->n - 1, start_ms);
 }
 
+void column_cut(struct column *c, size_t from, size_t to)
+{
+    size_t left = c->n - to;
+
+    ASSERT(from <= to && to <= c->n);
+    memmove(c->t_ms + from, c->t_ms + to, left * sizeof *c->t_ms);
+    memmove(c->v + from, c->v + to, left * sizeof *c->v);
+    if (c->h)
+        memmove(c->h + from, c->h + to, left * sizeof *c->h);
+    if (c->start_ms)
+        memmove(c->start_ms + from, c->start_ms + to, left * sizeof *c->start_ms);
+    c->n = from + left;
+}
+
 void column_clear(struct column *c)
 {
     c->n = 0;

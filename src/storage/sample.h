@@ -93,6 +93,8 @@ MUST_USE enum errc column_add_encoded(struct column *c, int64_t t_ms, struct byt
  * memory. */
 MUST_USE bool column_set_start(struct column *c, int64_t start_ms);
 MUST_USE bool column_set_start_at(struct column *c, size_t i, int64_t start_ms);
+/* Takes out the samples from..to - 1. */
+void column_cut(struct column *c, size_t from, size_t to);
 /* Empties the column, keeping memory for the next. */
 void column_clear(struct column *c);
 void column_free(struct column *c);
