@@ -10,6 +10,7 @@
 #include "alert/check.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "collect/push_groups.h"
 #include "http/api.h"
 #include "http/server.h"
 #include "options.h"
@@ -26,6 +27,7 @@ struct program {
     struct http_server *server;
     struct listener listener;
     struct db *db;
+    struct push_groups *push_groups;
     _Atomic(struct alerting *) alerting;
 };
 
@@ -82,6 +84,21 @@ static enum errc start_alerting(struct program *p, struct err *err)
     atomic_store(&p->alerting, alerting);
     api_set_alerting(p->api, alerting);
     return OK;
+}
+
+static enum errc start_push_groups(struct program *p, struct err *err)
+{
+    struct push_groups_options o = push_groups_options_default(p->db);
+    enum errc rc;
+
+    o.interval_ms = p->options->push_interval_ms;
+    o.ttl_ms = p->options->push_ttl_ms;
+    rc = push_groups_new(&o, &p->push_groups, err);
+    if (rc == OK)
+        rc = push_groups_start(p->push_groups, err);
+    if (rc == OK)
+        api_set_push_groups(p->api, p->push_groups);
+    return rc;
 }
 
 static enum errc reload(void *ctx, struct err *err)
@@ -160,6 +177,11 @@ static enum errc start(struct program *p, const struct api_options *ao, struct e
         return rc;
     }
     api_set_db(p->api, p->db);
+    rc = start_push_groups(p, err);
+    if (rc) {
+        complain(err, "the groups that jobs have pushed cannot be read");
+        return rc;
+    }
     rc = start_alerting(p, err);
     if (rc)
         complain(err,
@@ -190,6 +212,8 @@ static int run(const struct options *o, struct api_options *ao, struct err *err)
     }
     http_server_stop(p.server, STOP_GRACE_MS);
     alerting_stop(p.alerting, NOTIFY_GRACE_MS);
+    push_groups_stop(p.push_groups);
+    push_groups_free(p.push_groups);
     db_close(p.db);
     api_free(p.api);
     if (status == EXIT_SUCCESS)

@@ -32,6 +32,7 @@ struct options {
     const char *config_file, *external_url; /* NULL: none */
     struct texts rule_files, alertmanager_urls;
     int64_t resend_delay_ms;
+    int64_t push_interval_ms, push_ttl_ms;
     bool enable_lifecycle, enable_admin;
     enum log_level log_level;
 

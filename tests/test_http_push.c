@@ -1,4 +1,4 @@
-/* Everything that is pushed over HTTP: OTLP. */
+/* Everything that is pushed over HTTP: OTLP, text, groups. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/gzip.h"
+#include "collect/push_groups.h"
 #include "db_tools.h"
 #include "http/api.h"
 #include "http/server.h"
@@ -28,6 +29,7 @@ struct fixture {
     struct fake_clock clock;
     struct api *api;
     struct db *db;
+    struct push_groups *groups;
     struct http_server *server;
     uint16_t port;
 };
@@ -38,6 +40,7 @@ static int set_up(void **state)
     struct api_options ao = api_options_default();
     struct http_server_options so = http_server_options_default();
     struct db_options o = test_db_options(NULL);
+    struct push_groups_options po;
 
     *state = f;
     fake_clock_init(&f->clock, T0_MS);
@@ -45,6 +48,10 @@ static int set_up(void **state)
     f->api = api_new(&ao);
     f->db = open_db(&o);
     api_set_db(f->api, f->db);
+    po = push_groups_options_default(f->db);
+    po.clock = &f->clock.clock;
+    assert_int_equal(push_groups_new(&po, &f->groups, NULL), OK);
+    api_set_push_groups(f->api, f->groups);
     so.service = api_service(f->api);
     assert_int_equal(listen_open("127.0.0.1:0", &so.listener, NULL), OK);
     assert_int_equal(http_server_start(&so, &f->server, NULL), OK);
@@ -57,6 +64,7 @@ static int tear_down(void **state)
     struct fixture *f = *state;
 
     http_server_stop(f->server, 5000);
+    push_groups_free(f->groups);
     db_close(f->db);
     api_free(f->api);
     free(f);
@@ -323,6 +331,164 @@ static void settings_hold_from_the_next_request_on(void **state)
     assert_false(stored(f, "a_b"));
 }
 
+/* ---- text ---- */
+
+#define POST_TEXT "POST /api/v1/import/prometheus"
+
+static void imported_text_is_stored(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a =
+        client_ask(f->port, POST_TEXT "?extra_label=job=j&extra_label=env=t HTTP/1.1",
+                   text_bytes("# TYPE a counter\na{x=\"1\"} 1 1699999990000\na{x=\"1\"} 2\n"));
+
+    assert_int_equal(a.status, 204);
+    answer_free(&a);
+    expect_stored(f, "a env=t job=j x=1", 2);
+    a = client_ask(f->port,
+                   POST_TEXT "?timestamp=1699999000000 HTTP/1.1\r\n"
+                             "Content-Type: application/openmetrics-text; version=1.0.0",
+                   text_bytes("b 5 1699999990.5\nc 6\n# EOF\n"));
+    assert_int_equal(a.status, 204);
+    answer_free(&a);
+    expect_stored(f, "b", 5);
+    expect_stored(f, "c", 6);
+    a = client_get(f->port, "/api/v1/metadata?metric=a");
+    assert_non_null(strstr(answer_text(&a), "\"type\":\"counter\""));
+    answer_free(&a);
+}
+
+static void bad_lines_are_named_and_good_ones_stored(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a = client_ask(f->port, POST_TEXT " HTTP/1.1",
+                                 text_bytes("good 1\nbad\nfuture 1 1700009999000\ngood2 2\n"));
+
+    assert_int_equal(a.status, 400);
+    assert_non_null(strstr(answer_text(&a),
+                           "2 samples were stored; 1 lines are wrong and 1 samples "
+                           "were refused:\nline 2: expected a value\n"));
+    assert_non_null(strstr(answer_text(&a), "too far in the future"));
+    answer_free(&a);
+    expect_stored(f, "good2", 2);
+    expect_metric(f, "\ntidemark_import_bad_lines_total 1\n");
+}
+
+static void parameters_of_an_import_are_checked(void **state)
+{
+    static const char *const params[] = { "extra_label=x", "extra_label=9=1", "timestamp=soon",
+                                          "extra_label=%zz" };
+    struct fixture *f = *state;
+    char head[128];
+
+    for (size_t i = 0; i < ARRAY_LEN(params); i++) {
+        struct answer a;
+
+        snprintf(head, sizeof head, POST_TEXT "?%s HTTP/1.1", params[i]);
+        a = client_ask(f->port, head, text_bytes("a 1\n"));
+        assert_int_equal(a.status, 400);
+        answer_free(&a);
+    }
+    assert_false(stored(f, "a"));
+}
+
+/* ---- groups ---- */
+
+static struct answer push_to(struct fixture *f, const char *method, const char *path,
+                             const char *body)
+{
+    char head[256];
+
+    snprintf(head, sizeof head, "%s %s HTTP/1.1", method, path);
+    return client_ask(f->port, head, text_bytes(body));
+}
+
+static void expect_push(struct fixture *f, const char *method, const char *path, const char *body,
+                        int status)
+{
+    struct answer a = push_to(f, method, path, body);
+
+    if (a.status != status)
+        fail_msg("%s %s: %d %s", method, path, a.status, answer_text(&a));
+    answer_free(&a);
+}
+
+static void groups_are_named_by_their_path(void **state)
+{
+    struct fixture *f = *state;
+
+    expect_push(f, "PUT", "/metrics/job/j", "a 1\n", 200);
+    expect_stored(f, "a job=j", 1);
+    expect_push(f, "POST", "/metrics/job/j/env/x%2Fy", "a 2\n", 200);
+    expect_stored(f, "a env=x/y job=j", 2);
+    expect_push(f, "PUT", "/metrics/job@base64/YS9i/env@base64/=", "a 3\n", 200);
+    expect_stored(f, "a job=a/b", 3);
+    expect_push(f, "PUT", "/metrics/job@base64/YS9i/k@base64/_w==", "a 3\n", 400); /* not UTF-8 */
+    expect_push(f, "PUT", "/metrics/job/j/env", "a 1\n", 400);
+    expect_push(f, "PUT", "/metrics/job/j/env/x/job/k", "a 1\n", 400);
+    expect_push(f, "PUT", "/metrics/job@base64/?", "a 1\n", 404);
+    expect_push(f, "PUT", "/metrics/job@base64/!!", "a 1\n", 400);
+    expect_push(f, "PUT", "/metrics/job/", "a 1\n", 404);
+    expect_push(f, "PUT", "/metrics/instance/x", "a 1\n", 404);
+    expect_push(f, "GET", "/metrics/job/j", "", 405);
+}
+
+static void groups_are_replaced_and_deleted(void **state)
+{
+    struct fixture *f = *state;
+    struct column c;
+
+    expect_push(f, "PUT", "/metrics/job/j", "a 1\nb 2\n", 200);
+    f->clock.wall_ms += 1000;
+    expect_push(f, "POST", "/metrics/job/j", "a 5\n", 200);
+    expect_stored(f, "a job=j", 5);
+    expect_stored(f, "b job=j", 2);
+    f->clock.wall_ms += 1000;
+    expect_push(f, "DELETE", "/metrics/job/j", "", 202);
+    c = read_series(f->db, "b job=j", INT64_MIN, INT64_MAX);
+    assert_true(is_stale(c.v[c.n - 1]));
+    column_free(&c);
+    expect_metric(f, "\ntidemark_push_groups 0\n");
+    expect_metric(f, "\ntidemark_pushes_total 2\n");
+}
+
+static void a_bad_push_leaves_its_time_only(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a = push_to(f, "PUT", "/metrics/job/j", "good 1\nbad\n");
+
+    assert_int_equal(a.status, 400);
+    assert_non_null(strstr(answer_text(&a), "line 2: expected a value"));
+    answer_free(&a);
+    assert_false(stored(f, "good job=j"));
+    expect_stored(f, "push_failure_time_seconds job=j", T0);
+    expect_push(f, "PUT", "/metrics/job/j", "a 1 1700000000000\n", 400); /* a timestamp */
+    a = client_ask(f->port,
+                   "PUT /metrics/job/j HTTP/1.1\r\nContent-Type: application/vnd.google.protobuf; "
+                   "proto=io.prometheus.client.MetricFamily; encoding=delimited",
+                   text_bytes(""));
+    assert_int_equal(a.status, 415);
+    answer_free(&a);
+}
+
+static void groups_are_listed(void **state)
+{
+    struct fixture *f = *state;
+    struct answer a;
+
+    expect_push(f, "PUT", "/metrics/job/j", "# HELP a Help\n# TYPE a gauge\na{x=\"1\"} 1.5\n", 200);
+    a = client_get(f->port, "/api/v1/metrics");
+    assert_string_equal(
+        answer_text(&a),
+        "{\"status\":\"success\",\"data\":[{\"labels\":{\"job\":\"j\"},\"last_push_successful\":"
+        "true,"
+        "\"push_time_seconds\":\"1.7e+09\",\"push_failure_time_seconds\":\"0\",\"a\":{\"type\":"
+        "\"gauge\",\"help\":\"Help\",\"metrics\":[{\"labels\":{\"job\":\"j\",\"x\":\"1\"},"
+        "\"value\":"
+        "\"1.5\"}]}}]}");
+    answer_free(&a);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -337,6 +503,13 @@ int main(void)
         TEST(spans_and_logs_are_answered_kindly),
         TEST(delta_becomes_cumulative),
         TEST(settings_hold_from_the_next_request_on),
+        TEST(imported_text_is_stored),
+        TEST(bad_lines_are_named_and_good_ones_stored),
+        TEST(parameters_of_an_import_are_checked),
+        TEST(groups_are_named_by_their_path),
+        TEST(groups_are_replaced_and_deleted),
+        TEST(a_bad_push_leaves_its_time_only),
+        TEST(groups_are_listed),
     };
 
     return cmocka_run_group_tests_name("http_push", tests, NULL, NULL);

@@ -250,6 +250,40 @@ static bool copy_checked(struct str s, bool underscores, char *text)
     return digits && (!hex || exponent);
 }
 
+/* Digits with at most one dot: with up to 15 of them the number is an integer below 2^53 divided by
+ * a power of ten that a double holds exactly, so that one division rounds correctly. False: asks
+ * for the general way. */
+static bool parse_fast(struct str s, double *v)
+{
+    static const double pow10[] = { 1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15 };
+    size_t negative = s.len && s.ptr[0] == '-', n_digits = 0, n_fraction = 0;
+    uint64_t m = 0;
+    bool dot = false;
+
+    if (s.len > 17)
+        return false;
+    for (size_t i = negative; i < s.len; i++) {
+        unsigned digit = (unsigned)(uint8_t)s.ptr[i] - '0';
+
+        if (digit <= 9) {
+            m = 10 * m + digit;
+            n_digits++;
+            n_fraction += dot;
+        } else if (s.ptr[i] == '.' && !dot) {
+            dot = true;
+        } else {
+            return false;
+        }
+    }
+    if (n_digits == 0 || n_digits > 15)
+        return false;
+    *v = (double)m / pow10[n_fraction];
+    if (negative)
+        *v = -*v;
+    return true;
+}
+
 bool number_parse(struct str s, bool underscores, double *v, bool *out_of_range)
 {
     bool negative = s.len && s.ptr[0] == '-';
@@ -258,6 +292,8 @@ bool number_parse(struct str s, bool underscores, double *v, bool *out_of_range)
 
     if (out_of_range)
         *out_of_range = false;
+    if (parse_fast(s, v))
+        return true;
     if (equal_fold(s, "nan")) { /* it takes no sign */
         *v = f64_from_bits(0x7ff8000000000001);
         return true;

@@ -21,6 +21,7 @@ struct api;
 struct db;
 struct notifier;
 struct otlp_options;
+struct push_groups;
 struct rule_manager;
 
 /* A name and its value as text: the flags shown by /api/v1/status/flags. */
@@ -62,6 +63,9 @@ void api_set_db(struct api *api, struct db *db);
 /* From now on OTLP is translated so; the lists are copied. Any thread, any time. False when out of
  * memory: nothing has changed. */
 MUST_USE bool api_set_otlp(struct api *api, const struct otlp_options *options);
+
+/* From now on metrics can be pushed to groups, which must outlive the server. */
+void api_set_push_groups(struct api *api, struct push_groups *groups);
 
 /* From now on there are rules, and maybe somebody who is told about alerts (NULL: nobody). Both
  * must outlive the server. Without rules, the endpoints that list them answer that there are none.

@@ -63,6 +63,8 @@ static const char *handler_name(size_t i)
 {
     if (i == n_api_routes)
         return "unknown";
+    if (strstr(api_routes[i].pattern, "/**"))
+        return "/metrics/job/:name";
     if (strchr(api_routes[i].pattern, '*'))
         return "/api/v1/label/:name/values";
     return api_routes[i].pattern;

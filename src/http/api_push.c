@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "collect/push_groups.h"
 #include "ingest/otlp_delta.h"
 #include "ingest/otlp_writers.h"
 
@@ -93,12 +94,7 @@ bool api_set_otlp(struct api *api, const struct otlp_options *options)
 
 /* ---- memory for decoding, reused ---- */
 
-struct push_scratch {
-    struct push_scratch *next;
-    struct otlp otlp;
-};
-
-static struct push_scratch *scratch_take(struct api_push *push)
+struct push_scratch *push_scratch_take(struct api_push *push)
 {
     struct push_scratch *s;
 
@@ -110,8 +106,11 @@ static struct push_scratch *scratch_take(struct api_push *push)
     return s ? s : calloc(1, sizeof *s);
 }
 
-static void scratch_give(struct api_push *push, struct push_scratch *s)
+void push_scratch_give(struct api_push *push, struct push_scratch *s)
 {
+    if (!s)
+        return;
+    exposition_recycle(&s->text);
     otlp_recycle(&s->otlp);
     pthread_mutex_lock(&push->lock);
     s->next = push->scratch;
@@ -145,6 +144,7 @@ void api_push_free(struct api_push *push)
 
         push->scratch = s->next;
         otlp_free(&s->otlp);
+        exposition_free(&s->text);
         free(s);
     }
     settings_free(push->settings);
@@ -211,7 +211,7 @@ static enum errc store(struct api *api, struct otlp *o, uint64_t *rejected, stru
 enum errc api_otlp_store(struct api *api, struct bytes body, bool json, uint64_t *rejected,
                          struct buf *message, struct err *err)
 {
-    struct push_scratch *s = scratch_take(api->push);
+    struct push_scratch *s = push_scratch_take(api->push);
     struct otlp_settings *settings;
     enum errc rc;
 
@@ -222,11 +222,29 @@ enum errc api_otlp_store(struct api *api, struct bytes body, bool json, uint64_t
     if (rc == OK)
         rc = store(api, &s->otlp, rejected, message, err);
     settings_give(api->push, settings);
-    scratch_give(api->push, s);
+    push_scratch_give(api->push, s);
     return rc;
 }
 
 /* ---- metrics ---- */
+
+static void add_groups(struct buf *b, struct push_groups *groups)
+{
+    struct push_groups_stats s;
+
+    push_groups_stats(groups, &s);
+    metric_single(b, "tidemark_push_groups", "gauge", "Groups of pushed metrics.",
+                  (double)s.groups);
+    metric_single(b, "tidemark_push_group_bytes", "gauge", "Size of all groups, encoded.",
+                  (double)s.bytes);
+    metric_single(b, "tidemark_pushes_total", "counter", "Pushes to groups.", (double)s.pushes);
+    metric_single(b, "tidemark_push_failures_total", "counter", "Pushes that were refused.",
+                  (double)s.failures);
+    metric_single(b, "tidemark_push_groups_expired_total", "counter",
+                  "Groups that were not pushed to for their time to live.", (double)s.expired);
+    metric_single(b, "tidemark_push_store_failures_total", "counter",
+                  "Times that groups could not be stored again.", (double)s.store_failures);
+}
 
 void api_metrics_push(struct buf *b, const struct api *api)
 {
@@ -249,4 +267,16 @@ void api_metrics_push(struct buf *b, const struct api *api)
     metric_single(b, "tidemark_otlp_delta_series", "gauge",
                   "Series with delta temporality whose totals are kept.",
                   (double)otlp_delta_series(push->delta));
+    metric_single(b, "tidemark_import_samples_total", "counter", "Samples read from imported text.",
+                  (double)atomic_load(&push->lines));
+    metric_single(b, "tidemark_import_bad_lines_total", "counter",
+                  "Lines of imported text that could not be read.",
+                  (double)atomic_load(&push->bad_lines));
+    if (atomic_load(&push->groups))
+        add_groups(b, atomic_load(&push->groups));
+}
+
+void api_set_push_groups(struct api *api, struct push_groups *groups)
+{
+    atomic_store(&api->push->groups, groups);
 }

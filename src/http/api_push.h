@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "http/api_private.h"
+#include "ingest/exposition.h"
 #include "ingest/otlp.h"
 #include "ingest/otlp_answer.h"
 
@@ -16,7 +17,14 @@ enum { API_MAX_PUSH = 32 << 20 }; /* compressed or not, and the same once decode
 struct otlp_delta;
 struct otlp_settings;
 struct otlp_writers;
-struct push_scratch;
+struct push_groups;
+
+/* Memory for reading a request, kept for the next one. */
+struct push_scratch {
+    struct push_scratch *next;
+    struct otlp otlp;
+    struct exposition text;
+};
 
 struct api_push {
     struct otlp_delta *delta;
@@ -24,10 +32,21 @@ struct api_push {
     pthread_mutex_t lock; /* guards the next two */
     struct push_scratch *scratch;
     struct otlp_settings *settings;
+    _Atomic(struct push_groups *) groups;  /* NULL before api_set_push_groups() */
+    atomic_uint_fast64_t lines, bad_lines; /* of imported text */
     atomic_uint_fast64_t points, rejected[OTLP_REJECT_COUNT], two_writers, ignored;
 };
 
 http_handler api_otlp_metrics, api_otlp_traces, api_otlp_logs; /* api_push_otlp.c */
+http_handler api_import_text;                                  /* api_push_text.c */
+http_handler api_push_group, api_push_list;                    /* api_push_groups.c */
+
+/* NULL when out of memory. */
+struct push_scratch *push_scratch_take(struct api_push *push);
+void push_scratch_give(struct api_push *push, struct push_scratch *s); /* NULL is fine */
+
+/* Whether a request's body calls itself OpenMetrics (api_push_text.c). */
+bool api_is_openmetrics(const struct http_request *rq);
 
 struct api_push *api_push_new(void);       /* NULL when out of memory */
 void api_push_free(struct api_push *push); /* NULL is fine */

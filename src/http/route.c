@@ -32,12 +32,14 @@ static bool matches(const char *pattern, struct str path, struct str *arg)
     struct str want = str_from(pattern);
     size_t n = count_slashes(want);
 
-    if (count_slashes(path) != n)
+    if (count_slashes(path) != n && !str_ends_with(want, STR("/**")))
         return false;
     for (size_t i = 0; i <= n; i++) {
-        struct str w = next_segment(&want), p = next_segment(&path);
+        struct str w = next_segment(&want), all = path, p = next_segment(&path);
 
-        if (str_is(w, "*") && p.len > 0)
+        if (str_is(w, "**") && all.len > 0)
+            *arg = all;
+        else if (str_is(w, "*") && p.len > 0)
             *arg = p;
         else if (!str_equal(w, p))
             return false;

@@ -20,7 +20,8 @@ enum http_class { HTTP_CHEAP, HTTP_QUERY, HTTP_WRITE, HTTP_ADMIN, HTTP_CLASS_COU
 typedef void http_handler(void *ctx, const struct http_request *rq, struct http_response *rs);
 
 struct route {
-    const char *pattern; /* a segment "*" (at most one) stands for any text */
+    const char *pattern; /* a segment "*" (at most one) stands for any text, "**" at the end for all
+                            segments that follow, at least one */
     unsigned methods;    /* HEAD is implied by GET, OPTIONS always answered */
     enum http_class class;
     size_t max_body_bytes; /* a larger request is refused with 413 */
