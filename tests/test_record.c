@@ -96,6 +96,61 @@ static void cut_or_padded_records_are_corrupt(void **state)
     arena_free(s.arena);
 }
 
+static bool see_value(void *ctx, uint32_t ref, struct sample s, int64_t start_ms)
+{
+    struct buf *bits = ctx;
+
+    (void)ref;
+    (void)start_ms;
+    buf_u64(bits, f64_bits(s.v));
+    return true;
+}
+
+/* Integers, short and long fractions, and what is neither: each in as many bytes as its kind needs. */
+static void values_keep_every_bit(void **state)
+{
+    static const struct {
+        uint64_t bits;
+        size_t bytes;
+    } cases[] = {
+        { 0, 1 },
+        { 0x8000000000000000, 2 },
+        { 0x3ff0000000000000, 1 }, /* 1 */
+        { 0xbff0000000000000, 1 },
+        { 0x404f000000000000, 2 }, /* 62 */
+        { 0x3ff8000000000000, 3 }, /* 1.5 */
+        { 0x3fb999999999999a, 9 }, /* 0.1 */
+        { STALE_NAN_BITS, 9 },
+        { QUIET_NAN_BITS, 9 },
+        { 0x7ff0000000000000, 3 },
+        { 0x433fffffffffffff, 8 },
+        { 0xc33fffffffffffff, 8 },
+        { 0x4340000000000000, 3 },
+        { 1, 9 },
+        { UINT64_MAX, 9 },
+        { 0x0100000000000000, 2 },
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct record_writer w = { 0 };
+        struct buf b = { 0 }, seen = { 0 };
+        struct record_handler h = { .ctx = &seen, .sample = see_value };
+
+        record_series(&w, 1, (struct record_counts){ .n_floats = 1 });
+        record_float(&w, (struct sample){ 0, f64_from_bits(cases[i].bits) }, 0);
+        assert_int_equal(record_finish(&w, &b), OK);
+        assert_int_equal(record_read(buf_as_bytes(&b), &h, NULL), OK);
+        assert_int_equal(seen.len, 8);
+        assert_true(load_u64le(seen.ptr) == cases[i].bits);
+        assert_int_equal(b.len, 6 + cases[i].bytes);
+        b.ptr[6] = 9 << 1 | 1; /* more bytes than a value has */
+        assert_int_equal(record_read(buf_as_bytes(&b), &h, NULL), ERR_CORRUPT);
+        buf_free(&seen);
+        buf_free(&b);
+        record_writer_free(&w);
+    }
+}
+
 static bool refuse(void *ctx, uint32_t ref, struct sample s, int64_t start_ms)
 {
     (void)ctx;
@@ -121,6 +176,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(record_reads_back_bit_by_bit),
         cmocka_unit_test(cut_or_padded_records_are_corrupt),
+        cmocka_unit_test(values_keep_every_bit),
         cmocka_unit_test(a_handler_can_stop_the_reading),
     };
 

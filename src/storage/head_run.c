@@ -192,17 +192,6 @@ static struct time_step step_to(const struct run *r, int64_t t_ms)
     return (struct time_step){ TIME_ABSOLUTE, t_ms, 0, r->step_ms };
 }
 
-static bool is_integer(uint64_t bits, int64_t *i)
-{
-    const double limit = 9007199254740992.0; /* 2^53 */
-    double v = f64_from_bits(bits);
-
-    if (!(v > -limit && v < limit))
-        return false;
-    *i = (int64_t)v;
-    return f64_bits((double)*i) == bits; /* -0.0 is none */
-}
-
 static unsigned bytes_of(uint64_t v)
 {
     return v ? 8 - (unsigned)__builtin_clzll(v) / 8 : 0;
@@ -220,7 +209,7 @@ static unsigned value_code(uint64_t last, uint64_t bits, uint64_t *payload, size
     if (x == 0)
         return VALUE_SAME;
     high = 8 - (unsigned)__builtin_ctzll(x) / 8;
-    if (is_integer(last, &from) && is_integer(bits, &to)) {
+    if (is_integer(f64_from_bits(last), &from) && is_integer(f64_from_bits(bits), &to)) {
         uint64_t difference = zigzag(to - from);
         unsigned n_int = bytes_of(difference);
 

@@ -7,6 +7,40 @@ enum { HAS_STARTS = 1, HAS_OTHERS = 2, FLAG_BITS = 2 };
 
 /* ---- writing ---- */
 
+enum { MAX_UVARINT = 10, MAX_VALUE = 9 };
+
+/* For many small numbers at a time, where the room has been reserved. */
+static uint8_t *put_uvarint(uint8_t *to, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        *to++ = (uint8_t)(v | 0x80);
+    *to++ = (uint8_t)v;
+    return to;
+}
+
+static uint8_t *put_difference(uint8_t *to, int64_t v, int64_t *last)
+{
+    int64_t difference = (int64_t)((uint64_t)v - (uint64_t)*last);
+
+    *last = v;
+    return put_uvarint(to, zigzag(difference));
+}
+
+/* Writes up to 8 bytes more than it uses. */
+static uint8_t *put_value(uint8_t *to, double v)
+{
+    uint64_t bits = f64_bits(v);
+    unsigned n;
+    int64_t i;
+
+    if (is_integer(v, &i))
+        return put_uvarint(to, zigzag(i) << 1);
+    n = 8 - (unsigned)__builtin_ctzll(bits) / 8;
+    *to++ = (uint8_t)(n << 1 | 1);
+    store_u64le(to, bits >> (64 - 8 * n));
+    return to + n;
+}
+
 /* Moves what is in scratch behind its length. */
 static void add_scratch(struct record_writer *w, struct buf *to)
 {
@@ -34,15 +68,18 @@ static void add_difference(struct buf *b, int64_t v, int64_t *last)
 void record_series(struct record_writer *w, uint32_t ref, struct record_counts counts)
 {
     bool others = counts.n_histograms > 0 || counts.n_exemplars > 0;
+    uint8_t *to = buf_reserve(&w->series, 4 * MAX_UVARINT);
 
-    buf_varint(&w->series, (int64_t)ref - w->last_ref);
-    buf_uvarint(&w->series, counts.n_floats << FLAG_BITS | (counts.has_starts ? HAS_STARTS : 0)
-                                | (others ? HAS_OTHERS : 0));
+    if (!to)
+        return;
+    to = put_difference(to, ref, &w->last_ref);
+    to = put_uvarint(to, counts.n_floats << FLAG_BITS | (counts.has_starts ? HAS_STARTS : 0)
+                             | (others ? HAS_OTHERS : 0));
     if (others) {
-        buf_uvarint(&w->series, counts.n_histograms);
-        buf_uvarint(&w->series, counts.n_exemplars);
+        to = put_uvarint(to, counts.n_histograms);
+        to = put_uvarint(to, counts.n_exemplars);
     }
-    w->last_ref = ref;
+    w->series.len = (size_t)(to - w->series.ptr);
     w->has_starts = counts.has_starts;
     w->n_series++;
 }
@@ -56,8 +93,15 @@ static void add_time(struct record_writer *w, int64_t t_ms, int64_t start_ms)
 
 void record_float(struct record_writer *w, struct sample s, int64_t start_ms)
 {
-    add_time(w, s.t_ms, start_ms);
-    buf_u64(&w->series, f64_bits(s.v));
+    uint8_t *to = buf_reserve(&w->series, 2 * MAX_UVARINT + MAX_VALUE + 8);
+
+    if (!to)
+        return;
+    to = put_difference(to, s.t_ms, &w->last_t_ms);
+    if (w->has_starts)
+        to = put_difference(to, start_ms, &w->last_start_ms);
+    to = put_value(to, s.v);
+    w->series.len = (size_t)(to - w->series.ptr);
 }
 
 void record_histogram(struct record_writer *w, int64_t t_ms, int64_t start_ms,
@@ -70,8 +114,13 @@ void record_histogram(struct record_writer *w, int64_t t_ms, int64_t start_ms,
 
 void record_exemplar(struct record_writer *w, int64_t t_ms, double v, struct labels ls)
 {
+    uint8_t *to;
+
     add_difference(&w->series, t_ms, &w->last_t_ms);
-    buf_u64(&w->series, f64_bits(v));
+    to = buf_reserve(&w->series, MAX_VALUE + 8);
+    if (!to)
+        return;
+    w->series.len = (size_t)(put_value(to, v) - w->series.ptr);
     labels_encode(&w->scratch, ls);
     add_scratch(w, &w->series);
 }
@@ -129,9 +178,43 @@ static bool read_definitions(struct read *in)
     return true;
 }
 
+/* read_uvarint(), of which most are one byte. */
+static uint64_t read_small(struct reader *r)
+{
+    if (LIKELY(r->p < r->end && *r->p < 0x80))
+        return *r->p++;
+    return read_uvarint(r);
+}
+
 static void read_difference(struct reader *r, int64_t *v)
 {
-    *v = (int64_t)((uint64_t)*v + (uint64_t)read_varint(r));
+    *v = (int64_t)((uint64_t)*v + (uint64_t)unzigzag(read_small(r)));
+}
+
+static double read_bits(struct reader *r, unsigned n)
+{
+    struct bytes b;
+    uint64_t bits = 0;
+
+    if (n < 1 || n > 8) {
+        r->overrun = true;
+        return 0;
+    }
+    b = read_bytes(r, n);
+    for (size_t i = 0; i < b.len; i++)
+        bits |= (uint64_t)b.ptr[i] << (8 * (8 - n + i));
+    return f64_from_bits(bits);
+}
+
+static double read_value(struct read *in)
+{
+    struct reader *r = &in->r;
+
+    if (in->version == VERSION_OF_FLOATS)
+        return f64_from_bits(read_u64(r));
+    if (r->p < r->end && *r->p & 1)
+        return read_bits(r, read_u8(r) >> 1);
+    return (double)unzigzag(read_small(r) >> 1);
 }
 
 /* The time in in->t_ms; returns the start time. */
@@ -148,7 +231,7 @@ static bool read_floats(struct read *in, uint64_t n)
 {
     for (uint64_t i = 0; i < n && !in->r.overrun; i++) {
         int64_t start_ms = read_time(in);
-        struct sample s = { in->t_ms, f64_from_bits(read_u64(&in->r)) };
+        struct sample s = { in->t_ms, read_value(in) };
 
         if (!in->r.overrun && in->h->sample && !in->h->sample(in->h->ctx, in->ref, s, start_ms))
             return false;
@@ -174,7 +257,7 @@ static bool read_exemplars(struct read *in, uint64_t n)
     for (uint64_t i = 0; i < n && !in->r.overrun; i++) {
         read_difference(&in->r, &in->t_ms);
 
-        double v = f64_from_bits(read_u64(&in->r));
+        double v = read_value(in);
         struct bytes labels = read_bytes(&in->r, read_uvarint(&in->r));
 
         if (!in->r.overrun && in->h->exemplar
@@ -186,7 +269,7 @@ static bool read_exemplars(struct read *in, uint64_t n)
 
 static struct record_counts read_counts(struct read *in)
 {
-    struct record_counts c = { .n_floats = read_uvarint(&in->r) };
+    struct record_counts c = { .n_floats = read_small(&in->r) };
     uint64_t flags = c.n_floats;
 
     if (in->version == VERSION_OF_FLOATS)

@@ -16,21 +16,24 @@
  *              if others follow: uvarint number of histograms, uvarint number of exemplars
  *              for each float:
  *                <time>
- *                u64 LE   bits of the value
+ *                <value>
  *              for each histogram:
  *                <time>
  *                uvarint  length
  *                bytes    encoded histogram (histogram.h)
  *              for each exemplar:
  *                varint   time - previous time in the record
- *                u64 LE   bits of the value
+ *                <value>
  *                uvarint  length
  *                bytes    encoded labels
  *
  *   <time>   varint  time - previous time in the record
  *            if samples have start times: varint  start time (0 unknown) - previous one in the record
  *
- * Version 1 had floats only: the number of floats stood there as it is. It is still read.
+ *   <value>  uvarint  the integer, zigzag, * 2, of a value that is one (is_integer())
+ *            or u8  n * 2 + 1, then n bytes: the bits without the zero bytes at their low end
+ *
+ * Version 1 had floats only, 8 bytes each: the number of floats stood there as it is. It is still read.
  */
 #pragma once
 
@@ -47,9 +50,8 @@
 struct record_writer {
     struct buf definitions, series, scratch;
     uint64_t n_definitions, n_series;
-    uint32_t last_ref;
     bool has_starts;
-    int64_t last_t_ms, last_start_ms;
+    int64_t last_ref, last_t_ms, last_start_ms;
 };
 
 /* What a series of the record has. */

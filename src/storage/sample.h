@@ -36,6 +36,17 @@ static inline double stale_nan(void)
     return f64_from_bits(STALE_NAN_BITS);
 }
 
+/* Whether a value is an integer of less than 2^53, which conversion to and fro keeps; -0.0 is none. */
+static inline bool is_integer(double v, int64_t *i)
+{
+    const double limit = 9007199254740992.0;
+
+    if (!(v > -limit && v < limit))
+        return false;
+    *i = (int64_t)v;
+    return f64_bits((double)*i) == f64_bits(v);
+}
+
 /* The UTC day a time lies in, counted from 1970-01-01; rounds down, so that times before it work
  * too. */
 static inline int64_t day_of(int64_t t_ms)
