@@ -16,7 +16,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "release"
 LOADER = BUILD / "bench" / "bench_load"
 START_TIMEOUT_S = 60
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def build():
@@ -84,8 +83,13 @@ class Server:
                 self.process.kill()
                 self.process.wait()
 
-    def restart(self):
+    def restart(self, cold=False):
+        """Ends and starts it; cold: with none of its files in the page cache."""
         self.stop()
+        if cold:
+            for path in self.data.rglob("*"):
+                if path.is_file():
+                    forget_pages(path)
         self.start()
 
     def is_ready(self):
@@ -112,16 +116,17 @@ class Server:
                 raise
             return self.request_once(method, path, form)
 
+    def connect(self):
+        """A connection of its own, for clients beside each other."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
     def request_once(self, method, path, form):
         if not self.connection:
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
-            self.connection.connect()
-            self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        body = urllib.parse.urlencode(form, doseq=True) if form is not None else None
-        headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
-        self.connection.request(method, path, body, headers)
-        response = self.connection.getresponse()
-        return response.status, response.read()
+            self.connection = self.connect()
+        return ask(self.connection, method, path, form)
 
     def load(self, options):
         """Runs the load generator; its figures."""
@@ -135,9 +140,12 @@ class Server:
     # What it costs.
 
     def cpu_s(self):
-        """CPU seconds it has used since its start, user and system."""
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        """CPU seconds it has used since its start, user and system, to the nanosecond: clock_getcpuclockid(3) of its process."""
+        return time.clock_gettime(~self.process.pid << 3 | 2)
+
+    def forget_peak(self):
+        """Lets VmHWM begin anew."""
+        pathlib.Path(f"/proc/{self.process.pid}/clear_refs").write_text("5")
 
     def memory_bytes(self, field):
         """A size from /proc/PID/status: RssAnon, VmHWM..."""
@@ -238,6 +246,24 @@ def chosen(names):
         else:
             print(f"{kind.name} is not here and is left out; scripts/setup --test brings it")
     return kinds
+
+
+def ask(connection, method, path, form=None):
+    """Status and body of one request."""
+    body = urllib.parse.urlencode(form, doseq=True) if form is not None else None
+    headers = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
+    connection.request(method, path, body, headers)
+    response = connection.getresponse()
+    return response.status, response.read()
+
+
+def forget_pages(path):
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
 
 
 def disk_bytes(folder):
