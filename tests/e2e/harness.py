@@ -59,13 +59,19 @@ class Http:
         self.connection = None
 
     def request(self, method, path, body=None, headers=None):
+        """Status and body."""
+        status, _, text = self.exchange(method, path, body, headers)
+        return status, text
+
+    def exchange(self, method, path, body=None, headers=None):
+        """Status, headers and body."""
         for attempt in (1, 2):  # a kept connection may have been closed by the server
             try:
                 if not self.connection:
                     self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
                 self.connection.request(method, path, body, headers or {})
                 response = self.connection.getresponse()
-                return response.status, response.read()
+                return response.status, dict(response.getheaders()), response.read()
             except (http.client.HTTPException, OSError):
                 self.close()
                 if attempt == 2 or method == "POST" and body is not None:
@@ -98,8 +104,8 @@ class Process:
         self.log = tempfile.NamedTemporaryFile("w+", prefix=f"{name}-", suffix=".log", delete=False)
         self.child = None
 
-    def start(self, timeout_s=60):
-        self.child = subprocess.Popen(self.command, stdout=self.log, stderr=subprocess.STDOUT)
+    def start(self, timeout_s=60, environment=None):
+        self.child = subprocess.Popen(self.command, stdout=self.log, stderr=subprocess.STDOUT, env=environment)
         client, deadline = Http(self.port), time.monotonic() + timeout_s
         while True:
             if self.child.poll() is not None:
