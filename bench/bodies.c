@@ -27,6 +27,7 @@ struct encoder {
     atomic_uint_fast64_t *file_end;
     struct buf message, packed;
     uint32_t n_samples, step; /* in message; step of the first */
+    uint32_t n_replaced;
     uint64_t decoded_bytes;
     enum errc rc;
 };
@@ -107,6 +108,45 @@ static enum errc encode_scrape(struct encoder *e, struct pod *p, uint32_t step)
     return OK;
 }
 
+/* The step from which another pod stands in place i; n_steps for none. Places are taken in an order
+ * that spreads them over all senders. */
+static uint32_t replaced_at(const struct bodies_options *o, uint32_t i)
+{
+    uint32_t n = (uint32_t)((uint64_t)o->n_pods * o->churn_percent / 100);
+    uint32_t place = (uint32_t)((uint64_t)i * n / o->n_pods);
+    bool chosen = (uint64_t)(i + 1) * n / o->n_pods > place;
+
+    return chosen ? 1 + (uint32_t)((uint64_t)place * 7919 % n * (o->fleet.n_steps - 1) / n)
+                  : o->fleet.n_steps;
+}
+
+/* A pod that nobody has seen, from a step on. */
+static struct pod *replacement(const struct bodies_options *o, uint32_t i, uint32_t step)
+{
+    struct fleet_options fleet = o->fleet;
+
+    fleet.start_ms += (int64_t)step * FLEET_STEP_MS;
+    fleet.n_steps -= step;
+    return pod_new(&fleet, o->n_pods + i);
+}
+
+static enum errc encode_step(struct encoder *e, struct pod **pods, uint32_t step)
+{
+    const struct bodies_options *o = &e->bodies->options;
+    enum errc rc = OK;
+
+    for (uint32_t i = 0; i < e->end_pod - e->first_pod && rc == OK; i++) {
+        if (replaced_at(o, e->first_pod + i) == step) {
+            pod_free(pods[i]);
+            if (!(pods[i] = replacement(o, e->first_pod + i, step)))
+                return ERR_NOMEM;
+            e->n_replaced++;
+        }
+        rc = encode_scrape(e, pods[i], step);
+    }
+    return rc;
+}
+
 static void *encode(void *arg)
 {
     struct encoder *e = arg;
@@ -119,8 +159,7 @@ static void *encode(void *arg)
         if (!(pods[i] = pod_new(&o->fleet, e->first_pod + i)))
             e->rc = ERR_NOMEM;
     for (uint32_t step = 0; step < o->fleet.n_steps && e->rc == OK; step++)
-        for (uint32_t i = 0; i < n && e->rc == OK; i++)
-            e->rc = encode_scrape(e, pods[i], step);
+        e->rc = encode_step(e, pods, step);
     if (e->rc == OK)
         e->rc = finish_body(e);
     for (uint32_t i = 0; pods && i < n; i++)
@@ -152,7 +191,9 @@ static enum errc encode_all(struct bodies *b)
         pthread_join(threads[i], NULL);
         rc = rc ? rc : encoders[i].rc;
         b->n_decoded_bytes += encoders[i].decoded_bytes;
+        b->n_series += (uint64_t)encoders[i].n_replaced * POD_SERIES;
     }
+    b->n_series += (uint64_t)o->n_pods * POD_SERIES;
     b->n_bytes = file_end;
     b->n_samples = (uint64_t)o->n_pods * POD_SERIES * o->fleet.n_steps;
     return rc;

@@ -17,6 +17,8 @@ enum { BODY_SAMPLES = 2000, MAX_SENDERS = 64 };
 struct bodies_options {
     struct fleet_options fleet;
     uint32_t n_pods, n_senders;
+    uint32_t
+        churn_percent; /* of the pods are replaced by new ones, each once, spread over the run */
 };
 
 struct body {
@@ -34,6 +36,7 @@ struct bodies {
     struct bodies_options options;
     struct sender_bodies senders[MAX_SENDERS];
     uint64_t n_samples, n_bytes, n_decoded_bytes;
+    uint64_t n_series;  /* those of replaced pods included */
     const uint8_t *map; /* private from here on */
     size_t map_bytes;
     int fd;

@@ -306,7 +306,7 @@ static void report(const struct bodies *b, const struct figures *f, bool json)
 {
     double millions = (double)b->n_samples / 1e6;
     const struct line lines[] = {
-        { "series", "series", "", (double)b->options.n_pods * POD_SERIES, 0 },
+        { "series", "series", "", (double)b->n_series, 0 },
         { "samples", "samples", "", (double)b->n_samples, 0 },
         { "requests", "requests", "", (double)f->n_requests, 0 },
         { "errors", "answers other than 2xx", "", (double)f->n_errors, 0 },
@@ -351,6 +351,7 @@ static const char usage[] =
     "  --series N              10000; rounded up to pods of 250 series\n"
     "  --samples-per-series N  240, or\n"
     "  --hours H               the same at 15 s a sample\n"
+    "  --churn PERCENT         0; of the pods replaced by new ones in the course of it\n"
     "  --senders N             4; connections, each with a thread and its own pods\n"
     "  --seed N                1; the same options give the same bytes\n"
     "  --start MS              time of the first sample; by default such that the last is recent\n"
@@ -392,6 +393,7 @@ static bool read_options(int argc, char **argv, struct settings *o)
         { "series", 1, NULL, 'n' },
         { "samples-per-series", 1, NULL, 's' },
         { "hours", 1, NULL, 'h' },
+        { "churn", 1, NULL, 'x' },
         { "senders", 1, NULL, 'c' },
         { "seed", 1, NULL, 'r' },
         { "start", 1, NULL, 't' },
@@ -399,7 +401,7 @@ static bool read_options(int argc, char **argv, struct settings *o)
         { "json", 0, NULL, 'j' },
         { NULL, 0, NULL, 0 },
     };
-    double series = 10000, steps = 240, senders = 4, seed = 1, start = -1, hours;
+    double series = 10000, steps = 240, senders = 4, seed = 1, start = -1, churn = 0, hours;
     bool ok = true;
 
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;)
@@ -416,6 +418,9 @@ static bool read_options(int argc, char **argv, struct settings *o)
         case 'h':
             ok &= read_number(optarg, 1e5, &hours);
             steps = hours * 3600e3 / FLEET_STEP_MS;
+            break;
+        case 'x':
+            ok &= read_number(optarg, 100, &churn);
             break;
         case 'c':
             ok &= read_number(optarg, MAX_SENDERS, &senders);
@@ -443,6 +448,7 @@ static bool read_options(int argc, char **argv, struct settings *o)
                    .n_steps = (uint32_t)steps },
         .n_pods = ((uint32_t)series + POD_SERIES - 1) / POD_SERIES,
         .n_senders = (uint32_t)senders,
+        .churn_percent = (uint32_t)churn,
     };
     return ok && optind == argc && series >= 1 && steps >= 1 && senders >= 1 && split_url(o);
 }

@@ -66,7 +66,7 @@ class Server:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 tail = (self.folder / "log").read_text(errors="replace")[-2000:]
                 raise SystemExit(f"{self.name} did not start:\n{tail}")
-            time.sleep(0.1)
+            time.sleep(0.01)
 
     def __exit__(self, *_):
         self.stop()
@@ -91,6 +91,28 @@ class Server:
                 if path.is_file():
                     forget_pages(path)
         self.start()
+
+    def restart_after_kill(self, samples):
+        """Kills it, takes its files out of the page cache and starts it: seconds until it says that it is ready, and until a query
+        counts as many samples of `up` as before, None when it never does within a minute; and what share of them it then has."""
+        before = self.count(samples)
+        self.disconnect()
+        self.process.kill()
+        self.process.wait()
+        drop_cache(self.data)
+        begun = time.monotonic()
+        self.start()
+        ready = time.monotonic() - begun
+        while (now := self.count(samples)) < before and time.monotonic() - begun < 60:
+            time.sleep(0.05)
+        return ready, time.monotonic() - begun if now >= before else None, now / before if before else 0
+
+    def count(self, samples):
+        """Of the metric `up`, over as many scrapes as were sent."""
+        form = {"query": f"sum(count_over_time(up[{(samples + 20) * 15}s]))", **self.reads}
+        status, body = self.request("POST", "/api/v1/query", form)
+        result = json.loads(body)["data"]["result"] if status == 200 else []
+        return float(result[0]["value"][1]) if result else 0.0
 
     def is_ready(self):
         try:
@@ -154,6 +176,13 @@ class Server:
                 return int(line.split()[1]) * 1024
         raise KeyError(field)
 
+    def written_bytes(self):
+        """What it has caused to be written to the disk since its start."""
+        for line in pathlib.Path(f"/proc/{self.process.pid}/io").read_text().splitlines():
+            if line.startswith("write_bytes:"):
+                return int(line.split()[1])
+        raise KeyError("write_bytes")
+
     def wait_quiet(self, limit_s=180):
         """Waits until it uses under 3 % of a CPU for two seconds."""
         deadline = time.monotonic() + limit_s
@@ -165,12 +194,19 @@ class Server:
                 return
             before = now
 
+    def flush(self):
+        """Moves what it has in memory to disk, as far as it can be asked to."""
+
     def settle(self):
         """Lets it finish what it puts off."""
         self.wait_quiet()
 
+    def flushed_bytes(self):
+        """After flush(): all files but a log; None where that says nothing."""
+        return disk_bytes(self.data) - sum(disk_bytes(self.data / log) for log in ("log", "wal"))
+
     def compacted_bytes(self):
-        """Stops it, or asks for a copy, and measures the data without the log."""
+        """Merges all it has, or asks for a merged copy, and measures that without a log."""
         raise NotImplementedError
 
 
@@ -182,11 +218,17 @@ class Tidemark(Server):
         return str(BUILD / "tidemark")
 
     def arguments(self):
-        return [f"--web.listen-address=127.0.0.1:{self.port}", f"--storage.tsdb.path={self.data}", "--query.max-samples=500000000"]
+        return [f"--web.listen-address=127.0.0.1:{self.port}", f"--storage.tsdb.path={self.data}", "--query.max-samples=500000000",
+                "--web.enable-admin-api"]
+
+    def flush(self, compact=False):
+        status, body = self.request("POST", "/api/v1/admin/tsdb/flush" + ("?compact=true" if compact else ""), {})
+        if status not in (200, 204):
+            raise SystemExit(f"tidemark refused to flush: {body[:300]!r}")
 
     def compacted_bytes(self):
-        self.stop()  # which flushes
-        return disk_bytes(self.data) - disk_bytes(self.data / "log")
+        self.flush(compact=True)
+        return self.flushed_bytes()
 
 
 class Prometheus(Server):
@@ -202,6 +244,9 @@ class Prometheus(Server):
         return [f"--config.file={config}", f"--web.listen-address=127.0.0.1:{self.port}", f"--storage.tsdb.path={self.data}",
                 "--web.enable-remote-write-receiver", "--web.enable-admin-api", "--storage.tsdb.retention.time=10y",
                 "--query.max-samples=500000000", "--log.level=error"]
+
+    def flushed_bytes(self):
+        return None  # it cannot be asked to flush
 
     def compacted_bytes(self):
         status, body = self.request("POST", "/api/v1/admin/tsdb/snapshot", {})
@@ -223,12 +268,16 @@ class Victoria(Server):
                 "-search.disableCache", "-search.latencyOffset=0s", "-search.maxUniqueTimeseries=2000000",
                 "-search.maxStalenessInterval=5m", "-loggerLevel=ERROR"]
 
-    def settle(self):
+    def flush(self):
         self.request("GET", "/internal/force_flush")
-        self.request("GET", "/internal/force_merge")
+
+    def settle(self):
+        self.flush()
+        self.request("GET", "/internal/force_merge")  # without it a kill loses what only memory has
         self.wait_quiet()
 
     def compacted_bytes(self):
+        self.settle()
         return disk_bytes(self.data)  # it has no log
 
 
@@ -269,6 +318,16 @@ def forget_pages(path):
 def disk_bytes(folder):
     """What the files below a folder take on disk."""
     return sum(p.stat().st_blocks * 512 for p in folder.rglob("*") if p.is_file())
+
+
+def drop_cache(folder):
+    """Has the kernel forget the files below a folder."""
+    for p in folder.rglob("*"):
+        if p.is_file():
+            fd = os.open(p, os.O_RDONLY)
+            os.fsync(fd)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            os.close(fd)
 
 
 def work_folder(parent):
