@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "db_tools.h"
 #include "rule_tools.h"
+#include "storage/histogram.h"
 
 #include "base/banned.h"
 
@@ -159,6 +160,37 @@ static void records_carry_the_labels_of_the_rule(void **state)
     expect(f, 0, "r", "r{job=\"rule\", new=\"n\", other=\"o\"} 7\n");
     expect(f, 0, "s", "s{a=\"{{ literal }}\"} 42\n");
     expect_health(f, 0, RULE_HEALTH_OK, "");
+}
+
+static void histograms_are_recorded_as_such(void **state)
+{
+    struct fixture *f = *state;
+    struct label labels[] = { { METRIC_NAME, STR("h") } };
+    const struct histogram_span span = { 0, 2 };
+    const double counts[] = { 3, 4 };
+    const struct write_histogram sample = {
+        .t_ms = t0, .h = { .count = 7, .sum = 10, .positive = { &span, counts, 1, 2 } }
+    };
+    struct write_series series = { .labels = labels, .n_labels = 1, .n_histograms = 1 };
+    const struct write_batch batch = {
+        .series = &series, .n_series = 1, .histograms = &sample, .n_histograms = 1
+    };
+    struct write_result res = { 0 };
+
+    use_rules(f, (struct rule_spec[9]){ { .record = "twice", .expr = "h * 2" },
+                                        { .record = "count", .expr = "histogram_count(twice)" },
+                                        { .record = "p50", .expr = "histogram_quantile(1, twice)" },
+                                        { .alert = "A", .expr = "twice" } });
+    assert_int_equal(db_append(f->db, &batch, &res, NULL), OK);
+    assert_int_equal(res.stored, 1);
+    buf_free(&res.text);
+    run(f, 0);
+    expect(f, 0, "count", "count 14\n");
+    expect(f, 0, "p50", "p50 2\n");
+    expect(f, 0, "ALERTS", "ALERTS{alertname=\"A\", alertstate=\"firing\"} 1\n");
+    run(f, 6); /* the histogram has gone, and with it what was made of it */
+    run(f, 7);
+    expect(f, 7, "count", "");
 }
 
 static void a_rule_sees_what_the_one_before_it_yields(void **state)
@@ -487,6 +519,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         GROUP_TEST(many_equal_rules_are_told_apart_by_their_order),
         GROUP_TEST(records_carry_the_labels_of_the_rule),
+        GROUP_TEST(histograms_are_recorded_as_such),
         GROUP_TEST(a_rule_sees_what_the_one_before_it_yields),
         GROUP_TEST(samples_lie_at_the_slot_less_the_offset),
         GROUP_TEST(series_that_are_not_recorded_again_have_ended),

@@ -23,6 +23,8 @@
 #include "base/err.h"
 #include "storage/labels.h"
 
+struct histogram;
+
 struct alert {
     uint64_t hash; /* labels_hash() */
     struct labels labels, annotations;
@@ -53,7 +55,8 @@ void alert_set_free(struct alert_set *set);
 struct alert_input {
     uint64_t hash;
     struct labels labels, annotations;
-    double value;
+    double value;              /* 0 for a histogram */
+    const struct histogram *h; /* of a recording rule, in place of value; NULL: a float */
 };
 
 struct alert_timing {

@@ -252,7 +252,8 @@ static enum errc take_records(struct round *r, struct group_rule *rule,
         return out_of_memory(r, err);
     for (size_t i = 0; i < out->n; i++)
         values[i] = (struct series_value){ { out->items[i].hash, out->items[i].labels },
-                                           out->items[i].value };
+                                           out->items[i].value,
+                                           out->items[i].h };
     return write_series(r, rule, values, out->n, err);
 }
 

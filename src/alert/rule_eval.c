@@ -81,7 +81,7 @@ static enum errc query_for_template(void *ctx, struct str text, struct arena *a,
         rc = err_set(err, ERR_LIMIT, 0, "out of memory");
     for (size_t i = 0; rc == OK && i < r->n_series; i++) {
         items[i].labels = labels_copy(a, r->series[i].labels);
-        items[i].v = r->series[i].points[0].v;
+        items[i].v = result_histogram(&r->series[i], 0) ? 0 : r->series[i].points[0].v;
         if (r->series[i].labels.n > 0 && !items[i].labels.items)
             rc = err_set(err, ERR_LIMIT, 0, "out of memory");
     }
@@ -239,7 +239,8 @@ enum errc rule_eval(const struct rule *rule, const struct rule_context *c, struc
         return arena_full(c, err);
     for (; out->n < r->n_series; out->n++) {
         out->items[out->n].labels = r->series[out->n].labels;
-        out->items[out->n].value = r->series[out->n].points[0].v;
+        out->items[out->n].h = result_histogram(&r->series[out->n], 0);
+        out->items[out->n].value = out->items[out->n].h ? 0 : r->series[out->n].points[0].v;
     }
     rc = rule->kind == RULE_ALERTING ? alert_all(rule, c, out, err) : record_all(rule, c, out, err);
     return rc == OK ? put_in_order(rule, out, err) : rc;

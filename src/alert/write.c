@@ -8,6 +8,7 @@
 #include "base/vec.h"
 #include "query/ast.h"
 #include "storage/db.h"
+#include "storage/histogram.h"
 
 #include "base/banned.h"
 
@@ -36,6 +37,7 @@ void rule_writer_free(struct rule_writer *w)
     arena_free(w->arena);
     free(w->series);
     free(w->samples);
+    free(w->histograms);
     free(w->names);
     free(w);
 }
@@ -58,6 +60,25 @@ enum errc rule_writer_add(struct rule_writer *w, struct labels ls, struct sample
     w->samples[w->n++] = s;
     if (w->n_names == 0 || !str_equal(w->names[w->n_names - 1], name))
         w->names[w->n_names++] = name;
+    return OK;
+}
+
+enum errc rule_writer_add_histogram(struct rule_writer *w, struct labels ls, int64_t t_ms,
+                                    const struct histogram *h)
+{
+    const struct histogram *copy = histogram_copy(w->arena, h);
+    struct write_series *s;
+
+    if (!copy
+        || !vec_reserve(&w->histograms, &w->cap_histograms, w->n_histograms + 1,
+                        sizeof *w->histograms)
+        || rule_writer_add(w, ls, (struct sample){ .t_ms = t_ms }) != OK)
+        return ERR_NOMEM;
+    s = &w->series[w->n - 1];
+    s->n_samples = 0;
+    s->first_histogram = w->n_histograms;
+    s->n_histograms = 1;
+    w->histograms[w->n_histograms++] = (struct write_histogram){ .t_ms = t_ms, .h = *copy };
     return OK;
 }
 
@@ -87,13 +108,15 @@ enum errc rule_writer_flush(struct rule_writer *w, struct db *db, struct err *er
             .n_series = w->n - at < BATCH_SERIES ? w->n - at : BATCH_SERIES,
             .samples = w->samples,
             .n_samples = w->n,
+            .histograms = w->histograms,
+            .n_histograms = w->n_histograms,
         };
 
         rc = db_append(db, &batch, &res, err);
         warn_rejected(&res);
         buf_free(&res.text);
     }
-    w->n = w->n_names = 0;
+    w->n = w->n_histograms = w->n_names = 0;
     arena_reset(w->arena);
     return rc;
 }
@@ -261,7 +284,7 @@ enum errc series_set_assign(struct series_set *set, struct series_value *values,
 enum errc series_set_write(struct series_set *set, struct series_value *values, size_t n,
                            int64_t t_ms, struct rule_writer *w, struct err *err)
 {
-    size_t n_before = w->n, n_names = w->n_names;
+    size_t n_before = w->n, n_names = w->n_names, n_histograms = w->n_histograms;
     struct series_set fresh = { 0 };
     enum errc rc = OK;
     bool same;
@@ -272,12 +295,15 @@ enum errc series_set_write(struct series_set *set, struct series_value *values, 
     if (!same && !make_set(&fresh, values, n))
         return err_set(err, ERR_NOMEM, 0, "no memory for the series of a rule");
     for (size_t i = 0; rc == OK && i < n; i++)
-        rc = rule_writer_add(w, values[i].id.labels, (struct sample){ t_ms, values[i].v });
+        rc = values[i].h
+                 ? rule_writer_add_histogram(w, values[i].id.labels, t_ms, values[i].h)
+                 : rule_writer_add(w, values[i].id.labels, (struct sample){ t_ms, values[i].v });
     if (rc == OK && !same)
         rc = add_markers(set, values, n, t_ms, w);
     if (rc != OK) {
         w->n = n_before;
         w->n_names = n_names;
+        w->n_histograms = n_histograms;
         series_set_free(&fresh);
         return err_set(err, rc, 0, "no memory for the samples of a rule");
     }

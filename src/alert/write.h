@@ -19,13 +19,17 @@
 struct arena;
 struct db;
 struct node;
+struct histogram;
+struct write_histogram;
 struct write_series;
 
 struct rule_writer {
     struct arena *arena; /* labels of what waits */
     struct write_series *series;
-    struct sample *samples; /* one a series */
+    struct sample *samples; /* one a series, of no use to those with a histogram */
     size_t n, cap_series, cap_samples;
+    struct write_histogram *histograms;
+    size_t n_histograms, cap_histograms;
     struct str *names; /* metric names of what waits; neighbours differ */
     size_t n_names, cap_names;
 };
@@ -36,6 +40,10 @@ void rule_writer_free(struct rule_writer *w); /* NULL is fine */
 
 /* Adds a sample of a series; the labels are copied. ERR_NOMEM: nothing has changed. */
 MUST_USE enum errc rule_writer_add(struct rule_writer *w, struct labels ls, struct sample s);
+
+/* The same with a histogram, which is copied too. */
+MUST_USE enum errc rule_writer_add_histogram(struct rule_writer *w, struct labels ls, int64_t t_ms,
+                                             const struct histogram *h);
 
 /* Whether an expression may read something that waits. A NULL tree reads everything. */
 bool rule_writer_feeds(const struct rule_writer *w, const struct node *tree);
@@ -61,6 +69,7 @@ void series_set_free(struct series_set *set);
 struct series_value {
     struct series_id id;
     double v;
+    const struct histogram *h; /* in place of v; NULL: a float */
 };
 
 /* Adds the samples of n series, in any order, label sets unique, to w as of t_ms, and a staleness

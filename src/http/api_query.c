@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/number.h"
 #include "http/api_private.h"
+#include "http/json_histogram.h"
 #include "http/params.h"
 #include "query/parse.h"
 #include "query/query.h"
@@ -23,7 +24,9 @@ struct result_writer {
     struct query_result *result;
     size_t n_series;      /* to write, the limit applied */
     size_t series, point; /* the next ones */
-    bool begun;           /* the labels of that series have been written */
+    bool named;           /* the labels of that series have been written */
+    bool histograms;      /* of that series floats are written first, then histograms */
+    bool begun;           /* the list of one kind has been opened */
     bool truncated;
     struct buf stats; /* ,"stats":{…} or nothing */
 };
@@ -37,20 +40,24 @@ static void writer_free(void *ctx)
     free(w);
 }
 
-static void write_point(struct buf *b, struct point p)
+static void write_point(struct buf *b, const struct result_series *s, size_t i)
 {
+    const struct histogram *h = result_histogram(s, i);
+
     buf_u8(b, '[');
-    json_time(b, p.t_ms);
+    json_time(b, s->points[i].t_ms);
     buf_u8(b, ',');
-    json_value(b, p.v);
+    if (h)
+        json_histogram(b, h);
+    else
+        json_value(b, s->points[i].v);
     buf_u8(b, ']');
 }
 
-static void begin_series(struct buf *b, const struct result_series *s, size_t i, const char *key)
+static void begin_series(struct buf *b, const struct result_series *s, size_t i)
 {
     buf_text(b, i ? ",{\"metric\":" : "{\"metric\":");
     json_labels(b, s->labels);
-    buf_text(b, key);
 }
 
 static void write_vector(struct result_writer *w, struct buf *b)
@@ -60,10 +67,34 @@ static void write_vector(struct result_writer *w, struct buf *b)
     for (; w->series < w->n_series && b->len < end; w->series++) {
         const struct result_series *s = &w->result->series[w->series];
 
-        begin_series(b, s, w->series, ",\"value\":");
-        write_point(b, s->points[0]);
+        begin_series(b, s, w->series);
+        buf_text(b, result_histogram(s, 0) ? ",\"histogram\":" : ",\"value\":");
+        write_point(b, s, 0);
         buf_u8(b, '}');
     }
+}
+
+/* Writes points of the kind that w is at; false when there is no room for the rest. */
+static bool write_points(struct result_writer *w, struct buf *b, const struct result_series *s,
+                         size_t end)
+{
+    for (; w->point < s->n_points; w->point++) {
+        if ((result_histogram(s, w->point) != NULL) != w->histograms)
+            continue;
+        if (b->len >= end)
+            return false;
+        if (w->begun)
+            buf_u8(b, ',');
+        else
+            buf_text(b, w->histograms ? ",\"histograms\":[" : ",\"values\":[");
+        w->begun = true;
+        write_point(b, s, w->point);
+    }
+    if (w->begun)
+        buf_u8(b, ']');
+    w->begun = false;
+    w->point = 0;
+    return true;
 }
 
 static void write_matrix(struct result_writer *w, struct buf *b)
@@ -73,20 +104,18 @@ static void write_matrix(struct result_writer *w, struct buf *b)
     while (w->series < w->n_series && b->len < end) {
         const struct result_series *s = &w->result->series[w->series];
 
-        if (!w->begun)
-            begin_series(b, s, w->series, ",\"values\":[");
-        w->begun = true;
-        for (; w->point < s->n_points && b->len < end; w->point++) {
-            if (w->point)
-                buf_u8(b, ',');
-            write_point(b, s->points[w->point]);
+        if (!w->named)
+            begin_series(b, s, w->series);
+        w->named = true;
+        if (!write_points(w, b, s, end))
+            return;
+        if (s->h && !w->histograms) {
+            w->histograms = true; /* the same points again, for the other kind */
+            continue;
         }
-        if (w->point == s->n_points) {
-            buf_text(b, "]}");
-            w->series++;
-            w->point = 0;
-            w->begun = false;
-        }
+        buf_u8(b, '}');
+        w->series++;
+        w->named = w->histograms = false;
     }
 }
 

@@ -78,22 +78,35 @@ static int64_t mapped(struct bucket_map *m, int64_t index)
  * of exponential ones only those beyond the zero bucket. */
 struct incoming {
     const struct histogram_sum *s;
+    const struct histogram *h;
     struct bucket_cursor cursor;
     struct bucket_map map;
     bool beyond_zero;
 };
 
+/* Whether a bucket of h lies in the sum's zero bucket. When that is wider than h's, its buckets have
+ * been counted as zeros up to the one that the border cuts. (Prometheus asks about the bucket of the
+ * sum's schema that it goes to, and counts it twice where that is cut.) */
+static bool lies_in_zero(const struct incoming *in, int64_t index)
+{
+    double zero = in->s->zero_threshold;
+
+    if (is_custom(in->s))
+        return false;
+    if (in->h->zero_threshold < zero)
+        return histogram_bound(in->h, index - 1) < zero;
+    return histogram_bound(in->h, index) <= zero;
+}
+
 static bool incoming_next(struct incoming *in, int64_t *index, double *count)
 {
-    struct histogram bounds = { .schema = in->s->schema };
     int64_t from;
 
     while (bucket_next(&in->cursor, &from, count)) {
-        *index = mapped(&in->map, from);
-        if (!in->beyond_zero && !is_custom(in->s)
-            && histogram_bound(&bounds, *index) <= in->s->zero_threshold)
+        if (!in->beyond_zero && lies_in_zero(in, from))
             continue;
         in->beyond_zero = true;
+        *index = mapped(&in->map, from);
         return true;
     }
     return false;
@@ -295,7 +308,8 @@ static double inside_compensation(const struct histogram_sum *s, const struct bu
     return c;
 }
 
-static bool widen_sum(struct histogram_sum *s, double *threshold)
+/* Makes the zero bucket reach to threshold at least. */
+static bool widen_sum(struct histogram_sum *s, double threshold)
 {
     struct histogram view = { .schema = s->schema,
                               .zero_threshold = s->zero_threshold,
@@ -307,8 +321,8 @@ static bool widen_sum(struct histogram_sum *s, double *threshold)
         return false;
     side_of_list(&s->positive, &view.positive, spans);
     side_of_list(&s->negative, &view.negative, spans + spans_needed(&s->positive));
-    s->zero_count = histogram_widened_zeros(&view, threshold);
-    s->zero_threshold = *threshold;
+    s->zero_count = histogram_widened_zeros(&view, &threshold);
+    s->zero_threshold = threshold;
     s->c_zero_count += inside_compensation(s, &s->positive) + inside_compensation(s, &s->negative);
     trim_list(s, &s->positive);
     trim_list(s, &s->negative);
@@ -323,14 +337,14 @@ static bool reconcile_zero_buckets(struct histogram_sum *s, const struct histogr
 
     *zeros = h->zero_count;
     while (threshold != s->zero_threshold) {
+        if (isnan(threshold) || isnan(s->zero_threshold))
+            return true;
         if (threshold < s->zero_threshold) {
             threshold = s->zero_threshold;
             *zeros = histogram_widened_zeros(h, &threshold);
-        }
-        if (threshold > s->zero_threshold && !widen_sum(s, &threshold))
+        } else if (!widen_sum(s, threshold)) {
             return false;
-        if (isnan(threshold))
-            return true;
+        }
     }
     return true;
 }
@@ -422,7 +436,7 @@ static bool fit(struct histogram_sum *s, const struct histogram *h, double *zero
 static struct incoming incoming_of(const struct histogram_sum *s, const struct histogram *h,
                                    const struct histogram_side *side)
 {
-    struct incoming in = { .s = s, .cursor = bucket_cursor(side, false) };
+    struct incoming in = { .s = s, .h = h, .cursor = bucket_cursor(side, false) };
 
     if (is_custom(s))
         in.map = (struct bucket_map){ .h = h, .custom = s->custom, .n_custom = s->n_custom };
