@@ -11,6 +11,7 @@
 #include "base/fs.h"
 #include "base/hash.h"
 #include "random.h"
+#include "storage/byte_set.h"
 #include "storage/histogram.h"
 #include "storage/pack_cache.h"
 #include "storage/pack_private.h"
@@ -29,7 +30,7 @@ static void fill(struct column *c, size_t n, int64_t first_ms, int64_t step_ms, 
 
 static enum errc add(struct pack_writer *w, uint32_t id, const struct column *c)
 {
-    return pack_writer_add(w, id, (struct pack_times){ c->t_ms, c->n },
+    return pack_writer_add(w, id, (struct pack_times){ .t_ms = c->t_ms, .n = c->n },
                            (struct pack_values){ .kind = PACK_FLOAT, .floats = c->v });
 }
 
@@ -247,7 +248,7 @@ static struct column store_histograms(struct arena *a, bool is_integer, struct c
     }
     assert_int_equal(
         pack_writer_add(
-            w, 1, (struct pack_times){ in->t_ms, in->n },
+            w, 1, (struct pack_times){ .t_ms = in->t_ms, .n = in->n },
             (struct pack_values){ .kind = is_integer ? PACK_INT_HISTOGRAM : PACK_FLOAT_HISTOGRAM,
                                   .histograms = in->h,
                                   .start_ms = in->start_ms }),
@@ -504,6 +505,77 @@ static void many_small_chunks_are_all_found(void **state)
     pack_writer_free(w);
 }
 
+/* ---- times beside packs ---- */
+
+static uint32_t store_aside(void *ctx, struct bytes column)
+{
+    return byte_set_add(ctx, column);
+}
+
+static enum errc find_aside(void *ctx, uint32_t number, struct bytes *column, struct err *err)
+{
+    const struct byte_set *set = ctx;
+
+    if (number >= set->n)
+        return err_set(err, ERR_CORRUPT, 0, "no such times");
+    *column = byte_set_get(set, number);
+    return OK;
+}
+
+static void times_may_be_stored_beside_packs(void **state)
+{
+    struct pack_cache *cache = pack_cache_new(1 << 20);
+    struct pack_writer *w = pack_writer_new();
+    struct column c = { 0 }, got = { 0 };
+    struct byte_set aside = { 0 };
+    const struct pack_source source = { .cache = cache, .times = find_aside, .ctx = &aside };
+    uint64_t rng = 1;
+
+    (void)state;
+    assert_true(w && cache);
+    pack_writer_share_times(w, store_aside, &aside);
+    fill(&c, 100, T0, 15000, 0);
+    assert_int_equal(add(w, 1, &c), OK); /* so regular that they stay */
+    for (size_t i = 0; i < c.n; i++)
+        c.t_ms[i] += (int64_t)random_below(&rng, 10000);
+    assert_int_equal(add(w, 2, &c), OK);
+    assert_int_equal(add(w, 3, &c), OK);
+    assert_int_equal(aside.n, 1);
+    (void)must_finish(w);
+    assert_int_equal(add(w, 4, &c), OK); /* another pack, the same times */
+    struct pack p = must_parse(must_finish(w));
+    struct pack_chunk chunk = pack_chunk(&p, 0);
+
+    assert_int_equal(aside.n, 1);
+    assert_int_equal(pack_read(&p, &chunk, NULL, &got, NULL), ERR_UNSUPPORTED);
+    for (int i = 0; i < 2; i++) {
+        got.n = 0;
+        assert_int_equal(pack_read(&p, &chunk, &source, &got, NULL), OK);
+        assert_same_samples(&got, &c);
+    }
+    for (size_t from = 0; from < c.n; from += 25) { /* pieces of the same run */
+        assert_int_equal(
+            pack_writer_add(w, 5, (struct pack_times){ c.t_ms + from, 25, from, 75 - from },
+                            (struct pack_values){ .kind = PACK_FLOAT, .floats = c.v + from }),
+            OK);
+    }
+    assert_int_equal(aside.n, 1);
+    p = must_parse(must_finish(w));
+    got.n = 0;
+    for (size_t i = 0; i < 4; i++) {
+        chunk = pack_chunk(&p, i);
+        assert_int_equal(
+            pack_read(&p, &chunk, &(struct pack_source){ NULL, find_aside, &aside }, &got, NULL),
+            OK);
+    }
+    assert_same_samples(&got, &c);
+    pack_cache_free(cache);
+    byte_set_free(&aside);
+    column_free(&c);
+    column_free(&got);
+    pack_writer_free(w);
+}
+
 /* ---- buckets ---- */
 
 enum { N_BUCKETS = 14, N_SCRAPES = 480 };
@@ -539,7 +611,8 @@ static enum errc add_buckets(struct pack_writer *w, const struct buckets *b, siz
 
     for (size_t k = 0; k < N_BUCKETS; k++)
         buckets[k] = (struct pack_bucket){ .id = 100 - (uint32_t)k * 3, .floats = b->v[k] };
-    return pack_writer_add_buckets(w, (struct pack_times){ b->t_ms, n }, buckets, N_BUCKETS);
+    return pack_writer_add_buckets(w, (struct pack_times){ .t_ms = b->t_ms, .n = n }, buckets,
+                                   N_BUCKETS);
 }
 
 static void assert_buckets(const struct pack *p, const struct buckets *b, struct pack_cache *cache)
@@ -549,8 +622,10 @@ static void assert_buckets(const struct pack *p, const struct buckets *b, struct
     for (size_t k = 0; k < N_BUCKETS; k++) {
         struct pack_chunk chunk = pack_chunk(p, pack_find(p, 100 - (uint32_t)k * 3));
 
+        const struct pack_source source = { .cache = cache };
+
         got.n = 0;
-        assert_int_equal(pack_read(p, &chunk, cache, &got, NULL), OK);
+        assert_int_equal(pack_read(p, &chunk, &source, &got, NULL), OK);
         assert_int_equal(got.n, N_SCRAPES);
         assert_memory_equal(got.t_ms, b->t_ms, sizeof b->t_ms);
         assert_memory_equal(got.v, b->v[k], sizeof b->v[k]);
@@ -638,6 +713,7 @@ int main(void)
         cmocka_unit_test(newer_formats_are_told_from_damage),
         cmocka_unit_test(the_format_is_pinned),
         cmocka_unit_test(many_small_chunks_are_all_found),
+        cmocka_unit_test(times_may_be_stored_beside_packs),
         cmocka_unit_test(buckets_of_a_histogram_survive),
         cmocka_unit_test(what_is_no_bucket_is_refused),
         cmocka_unit_test(buckets_that_do_not_fit_leave_no_trace),

@@ -20,7 +20,7 @@ static const char *const tables[DAY_TABLES] = {
     [DAY_SERIES] = "series",       [DAY_SERIES_HASHES] = "series_hashes",
     [DAY_POSTINGS] = "postings",   [DAY_DIRECTORY] = "directory",
     [DAY_PACKS] = "packs",         [DAY_EXEMPLARS] = "exemplars",
-    [DAY_DELETIONS] = "deletions",
+    [DAY_DELETIONS] = "deletions", [DAY_TIMES] = "times",
 };
 
 /* ---- keys and values ---- */

@@ -16,6 +16,7 @@
  *                                                 u32 series, u32 first pack, u32 packs for each
  *                                                 series of the block, increasing
  *   packs          u64 flush, u32 number          a pack; numbers count from 0
+ *   times          u64 flush, u32 number          a column of times that packs of the flush share
  *   exemplars      u32 series, u64 flush          uvarint number of them, then for each, by time: varint
  *                                                 time - time before, u64 bits of the value,
  *                                                 uvarint length and encoded labels (labels.h)
@@ -31,7 +32,7 @@
  * by series number (old series keep theirs): so the directory says where a series is. A series lies
  * in consecutive packs.
  *
- * A flush exists when its record does. Packs are written ahead of it by several transactions, so
+ * A flush exists when its record does. Packs and times are written ahead of it by several transactions, so
  * that no transaction has to hold all of a flush in memory; all the rest comes with the record in
  * the last one. Packs without a record are from a flush that failed: the next writer removes them.
  */
@@ -55,6 +56,7 @@ enum {
     DAY_PACKS,
     DAY_EXEMPLARS, /* files of older programs get it when they are opened */
     DAY_DELETIONS, /* this one too */
+    DAY_TIMES,     /* and this one */
     DAY_TABLES
 };
 

@@ -323,6 +323,7 @@ struct day_read {
     struct day_txn *txn;
     uint32_t id;
     int64_t min_t_ms, max_t_ms;
+    uint64_t flush; /* that is being read */
     struct column *out;
     bool overlaps;
 };
@@ -396,8 +397,22 @@ static void trim(struct day_read *r, size_t from)
     r->overlaps |= from > 0 && c->n > from && c->t_ms[from] <= c->t_ms[from - 1];
 }
 
+/* Finds a column of times that packs of a flush share. */
+static enum errc find_times(void *ctx, uint32_t number, struct bytes *column, struct err *err)
+{
+    const struct day_read *r = ctx;
+    struct day_key key;
+    struct bytes k = key_u64_u32(&key, r->flush, number);
+    enum errc rc = kv_get(r->txn->kv, DAY_TIMES, k, column, err);
+
+    if (rc == ERR_NOT_FOUND || (rc == OK && !open_seal(r->txn, column, k)))
+        return err_set(err, ERR_CORRUPT, 0, "the seal of times %u is wrong", number);
+    return rc;
+}
+
 static enum errc read_pack(struct day_read *r, struct bytes data, struct err *err)
 {
+    const struct pack_source source = { .cache = r->txn->cache, .times = find_times, .ctx = r };
     const uint8_t **slot = checked_slot(r->txn, data.ptr);
     struct pack pack;
     enum errc rc = pack_open(data, *slot == data.ptr, &pack, err);
@@ -417,7 +432,7 @@ static enum errc read_pack(struct day_read *r, struct bytes data, struct err *er
             break;
         if (chunk.max_t_ms < r->min_t_ms || chunk.min_t_ms > r->max_t_ms)
             continue;
-        rc = pack_read(&pack, &chunk, r->txn->cache, r->out, err);
+        rc = pack_read(&pack, &chunk, &source, r->out, err);
         if (rc == OK)
             trim(r, from);
     }
@@ -469,6 +484,7 @@ static enum errc read_flush(struct day_read *r, const struct flush_record *f, st
     size_t from = r->out->n;
     enum errc rc = locate(r->txn, f, r->id, &where, err);
 
+    r->flush = f->flush;
     for (uint32_t i = 0; rc == OK && i < where.n_packs; i++) {
         uint32_t number = where.first_pack + i;
         struct err cause = err_in(err ? err->arena : NULL);

@@ -15,6 +15,7 @@
 #include "base/table.h"
 #include "base/vec.h"
 #include "storage/buckets.h"
+#include "storage/byte_set.h"
 #include "storage/day_private.h"
 #include "storage/exemplar_store.h"
 #include "storage/histogram.h"
@@ -64,7 +65,9 @@ struct day_writer {
     struct flush_record before, record;
     struct pack_writer *pack;
     struct buckets *buckets; /* not written yet */
-    size_t uncommitted;      /* bytes of packs */
+    struct byte_set times;   /* columns of times that packs share */
+    size_t n_times_written;
+    size_t uncommitted; /* bytes of packs */
 
     struct arena *arena; /* texts of symbols */
     struct symbol *symbols;
@@ -108,6 +111,7 @@ static void writer_free(struct day_writer *w)
     kv_abort(w->txn);
     pack_writer_free(w->pack);
     buckets_free(w->buckets);
+    byte_set_free(&w->times);
     arena_free(w->arena);
     free(w->symbols);
     table_free(&w->symbol_table);
@@ -128,12 +132,12 @@ static void writer_free(struct day_writer *w)
     free(w);
 }
 
-/* Removes the packs of flushes that were never finished. */
-static enum errc remove_leftovers(struct day_writer *w, struct err *err)
+/* Removes what flushes that were never finished have left in a table. */
+static enum errc remove_leftovers(struct day_writer *w, unsigned table, struct err *err)
 {
     struct kv_cursor c = { 0 };
     struct day_key key;
-    enum errc rc = kv_cursor_open(w->txn, DAY_PACKS, &c, err);
+    enum errc rc = kv_cursor_open(w->txn, table, &c, err);
 
     while (rc == OK) {
         rc = kv_seek(&c, key_u64_u32(&key, w->before.flush + 1, 0), err);
@@ -142,6 +146,11 @@ static enum errc remove_leftovers(struct day_writer *w, struct err *err)
     }
     kv_cursor_close(&c);
     return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+static uint32_t store_times(void *ctx, struct bytes column)
+{
+    return byte_set_add(&((struct day_writer *)ctx)->times, column);
 }
 
 static enum errc begin(struct day_writer *w, uint64_t flush, struct err *err)
@@ -153,6 +162,7 @@ static enum errc begin(struct day_writer *w, uint64_t flush, struct err *err)
     w->arena = arena_new(0);
     if (!w->pack || !w->buckets || !w->arena)
         return no_memory(w, err);
+    pack_writer_share_times(w->pack, store_times, w);
     rc = kv_begin_write(w->day->kv, &w->txn, err);
     if (rc == OK)
         rc = day_last_record(w->day, w->txn, &w->before, err);
@@ -164,7 +174,8 @@ static enum errc begin(struct day_writer *w, uint64_t flush, struct err *err)
                                        .max_t_ms = INT64_MIN,
                                        .last_symbol = w->before.last_symbol,
                                        .last_series = w->before.last_series };
-    return remove_leftovers(w, err);
+    rc = remove_leftovers(w, DAY_PACKS, err);
+    return rc == OK ? remove_leftovers(w, DAY_TIMES, err) : rc;
 }
 
 enum errc day_writer_begin(struct day *d, uint64_t flush, struct day_writer **out, struct err *err)
@@ -364,6 +375,36 @@ static enum errc commit_packs(struct day_writer *w, struct err *err)
     return rc == OK ? kv_begin_write(w->day->kv, &w->txn, err) : rc;
 }
 
+/* Seals w->value and writes it. */
+static enum errc write_value(struct day_writer *w, unsigned table, struct bytes key, bool append,
+                             struct err *err)
+{
+    seal_add(&w->value, key);
+    if (w->value.failed)
+        return no_memory(w, err);
+    return append ? kv_append(w->txn, table, key, buf_as_bytes(&w->value), err)
+                  : kv_put(w->txn, table, key, buf_as_bytes(&w->value), err);
+}
+
+/* Writes the columns of times that packs have come to share. */
+static enum errc write_times(struct day_writer *w, struct err *err)
+{
+    enum errc rc = OK;
+
+    for (; rc == OK && w->n_times_written < w->times.n; w->n_times_written++) {
+        struct bytes column = byte_set_get(&w->times, w->n_times_written);
+        struct day_key key;
+
+        buf_clear(&w->value);
+        buf_add(&w->value, column.ptr, column.len);
+        rc = write_value(w, DAY_TIMES,
+                         key_u64_u32(&key, w->record.flush, (uint32_t)w->n_times_written), true,
+                         err);
+        w->uncommitted += column.len;
+    }
+    return rc;
+}
+
 static enum errc finish_pack(struct day_writer *w, struct err *err)
 {
     struct bytes pack;
@@ -374,6 +415,8 @@ static enum errc finish_pack(struct day_writer *w, struct err *err)
         return no_memory(w, err);
     rc = kv_append(w->txn, DAY_PACKS, key_u64_u32(&key, w->record.flush, w->record.n_packs), pack,
                    err);
+    if (rc == OK)
+        rc = write_times(w, err);
     if (rc != OK)
         return rc;
     w->record.n_packs++;
@@ -388,10 +431,27 @@ static enum pack_kind kind_of(const struct column *c, size_t i)
     return c->h[i]->is_integer ? PACK_INT_HISTOGRAM : PACK_FLOAT_HISTOGRAM;
 }
 
+/* The run of times that sample from lies in: PACK_MAX_SAMPLES, or what is left at the end. */
+static struct pack_times times_at(const int64_t *t_ms, size_t n, size_t from, size_t chunk_n)
+{
+    size_t before = from % PACK_MAX_SAMPLES, left = n - (from - before);
+    size_t run_n = left < PACK_MAX_SAMPLES ? left : PACK_MAX_SAMPLES;
+
+    return (struct pack_times){ t_ms + from, chunk_n, before, run_n - before - chunk_n };
+}
+
+/* How many samples from from on a chunk can take. */
+static size_t most_samples(size_t n, size_t from)
+{
+    size_t max = PACK_MAX_SAMPLES - from % PACK_MAX_SAMPLES;
+
+    return n - from < max ? n - from : max;
+}
+
 /* How many samples from from on are of its kind, at most as many as a chunk takes. */
 static size_t run_length(const struct column *c, size_t from)
 {
-    size_t max = c->n - from < PACK_MAX_SAMPLES ? c->n - from : PACK_MAX_SAMPLES, n = 1;
+    size_t max = most_samples(c->n, from), n = 1;
 
     if (!c->h)
         return max;
@@ -408,7 +468,7 @@ static enum errc try_chunk(struct day_writer *w, uint32_t id, const struct colum
                                   .histograms = c->h ? c->h + from : NULL,
                                   .start_ms = c->start_ms ? c->start_ms + from : NULL };
 
-    return pack_writer_add(w->pack, id, (struct pack_times){ c->t_ms + from, n }, values);
+    return pack_writer_add(w->pack, id, times_at(c->t_ms, c->n, from, n), values);
 }
 
 /* Adds one chunk from the front of the column, less than fits when that fills the pack well. *n is
@@ -473,15 +533,14 @@ static enum errc try_buckets(struct day_writer *w, const struct bucket *buckets,
                                   .floats = buckets[i].v + from,
                                   .start_ms =
                                       buckets[i].start_ms ? buckets[i].start_ms + from : NULL };
-    return pack_writer_add_buckets(w->pack, (struct pack_times){ buckets->t_ms + from, n }, parts,
-                                   m);
+    return pack_writer_add_buckets(w->pack, times_at(buckets->t_ms, buckets->n, from, n), parts, m);
 }
 
 /* Adds a chunk of each bucket, as add_chunk() does. */
 static enum errc add_bucket_chunks(struct day_writer *w, const struct bucket *buckets, size_t m,
                                    size_t from, size_t *n, struct err *err)
 {
-    size_t left = buckets->n - from, max = left < PACK_MAX_SAMPLES ? left : PACK_MAX_SAMPLES;
+    size_t max = most_samples(buckets->n, from);
 
     for (*n = max;;) {
         enum errc rc = try_buckets(w, buckets, m, from, *n);
@@ -635,15 +694,10 @@ enum errc day_writer_add_exemplars(struct day_writer *w, struct labels labels,
 
 /* ---- the index ---- */
 
-/* Seals w->value and writes it. */
-static enum errc write_value(struct day_writer *w, unsigned table, struct bytes key, bool append,
-                             struct err *err)
+/* Then tables are empty, so that what comes in key order can be appended, which fills pages. */
+static bool is_first_flush(const struct day_writer *w)
 {
-    seal_add(&w->value, key);
-    if (w->value.failed)
-        return no_memory(w, err);
-    return append ? kv_append(w->txn, table, key, buf_as_bytes(&w->value), err)
-                  : kv_put(w->txn, table, key, buf_as_bytes(&w->value), err);
+    return w->before.last_series == 0 && w->before.last_symbol == 0;
 }
 
 static int compare_hashed(const void *a, const void *b)
@@ -670,11 +724,13 @@ static enum errc write_hashes(struct day_writer *w, unsigned table, struct hashe
         rc = day_get(w->day, w->txn, table, k, &there, err);
         if (rc != OK && rc != ERR_NOT_FOUND)
             return rc;
+        bool append = rc == ERR_NOT_FOUND && is_first_flush(w);
+
         buf_clear(&w->value);
         if (rc == OK)
             buf_add(&w->value, there.ptr, there.len);
         buf_u32(&w->value, items[i].id);
-        rc = write_value(w, table, k, false, err);
+        rc = write_value(w, table, k, append, err);
     }
     return rc;
 }
@@ -744,7 +800,7 @@ static enum errc write_postings(struct day_writer *w, struct err *err)
         rc =
             write_value(w, DAY_POSTINGS,
                         key_postings(&key, (uint32_t)(pair >> 32), (uint32_t)pair, w->record.flush),
-                        false, err);
+                        is_first_flush(w), err);
     }
     return rc;
 }

@@ -61,13 +61,13 @@ static struct pack_span group_span(const struct pack *p, size_t i)
                         i + 1 < p->n_groups ? load_u32le(group_entry(p, i + 1)) : first_values(p));
 }
 
-static struct pack_span times_span(const struct pack *p, size_t i)
+static struct pack_span times_span(const struct pack *p, const uint8_t *entry)
 {
-    uint32_t end = i + 1 < p->n_times ? load_u32le(times_entry(p, i + 1) + 14)
-                   : p->n_groups      ? load_u32le(group_entry(p, 0))
-                                      : first_values(p);
+    uint32_t at = load_u32le(entry + 14), len = load_u32le(entry + 18);
 
-    return span_between(p, load_u32le(times_entry(p, i) + 14), end);
+    if (len > UINT32_MAX - PACK_CRC_BYTES - at)
+        return (struct pack_span){ 0 };
+    return span_between(p, at, (size_t)at + PACK_CRC_BYTES + len);
 }
 
 /* Walks over the entries of a block. */
@@ -107,6 +107,7 @@ static struct pack_span take_column(struct walk *w, uint64_t len)
 static void take_times(struct walk *w, struct pack_chunk *c)
 {
     const uint8_t *e;
+    uint32_t at;
 
     if (w->times >= w->pack->n_times) {
         w->bad = true;
@@ -116,8 +117,17 @@ static void take_times(struct walk *w, struct pack_chunk *c)
     c->min_t_ms = (int64_t)load_u64le(e);
     c->max_t_ms = (int64_t)((uint64_t)c->min_t_ms + load_u32le(e + 8));
     c->n = load_u16le(e + 12);
-    c->times = times_span(w->pack, w->times);
-    w->bad |= !c->times.at;
+    at = load_u32le(e + 14);
+    c->times_are_aside = at & PACK_ASIDE;
+    if (c->times_are_aside) {
+        c->times = (struct pack_span){ PACK_ASIDE, load_u32le(e + 18) };
+        c->run_n = at >> PACK_RUN_SHIFT & PACK_RUN_MASK;
+        c->run_from = at & PACK_RUN_MASK;
+    } else {
+        c->times = times_span(w->pack, e);
+        c->run_n = c->n;
+    }
+    w->bad |= !c->times.at || c->run_n > PACK_MAX_SAMPLES || c->run_from + c->n > c->run_n;
 }
 
 static void take_values(struct walk *w, struct pack_chunk *c, uint8_t head)
@@ -340,58 +350,65 @@ static bool times_are_sound(const struct pack_chunk *chunk, const int64_t *t_ms)
     return sound;
 }
 
-/* What a chunk shares with others, decoded into memory of size bytes. */
-typedef enum errc decode_shared(const struct pack *p, const struct pack_chunk *chunk, void *out,
-                                struct err *err);
-
-static enum errc decode_times(const struct pack *p, const struct pack_chunk *chunk, void *out,
-                              struct err *err)
+/* Opens what a chunk shares with others. */
+static enum errc open_times(const struct pack *p, const struct pack_chunk *chunk,
+                            const struct pack_source *source, struct bytes *payload,
+                            struct err *err)
 {
-    struct bytes payload;
-    enum errc rc = open_column(p, chunk->times, &payload, err);
-
-    if (rc != OK)
-        return rc;
-    if (!decode_ints(payload, out, chunk->n) || !times_are_sound(chunk, out))
-        return damaged("times", chunk->times, err);
-    return OK;
+    if (!chunk->times_are_aside)
+        return open_column(p, chunk->times, payload, err);
+    if (!source || !source->times)
+        return err_set(err, ERR_UNSUPPORTED, 0, "times beside the pack are not given");
+    return source->times(source->ctx, chunk->times.len, payload, err);
 }
 
-/* From the cache, or decoded into it. *out is borrowed from the cache. */
-static enum errc cached(struct pack_cache *cache, const struct pack *p,
-                        const struct pack_chunk *chunk, struct pack_span span, size_t size,
-                        decode_shared *decode, const void **out, struct err *err)
+/* Gives the chunk's times out of its run. */
+static enum errc copy_times(const struct pack_chunk *chunk, const int64_t *run, int64_t *out,
+                            struct err *err)
 {
-    const uint8_t *key = p->data.ptr + span.at;
-    void *fresh;
-    enum errc rc;
+    memcpy(out, run + chunk->run_from, chunk->n * sizeof *out);
+    return times_are_sound(chunk, out)
+               ? OK
+               : err_set(err, ERR_CORRUPT, 0, "the times of a chunk of series %u are damaged",
+                         chunk->id);
+}
 
-    *out = pack_cache_get(cache, key, chunk->n);
+/* The run that chunk's times are part of, in memory that is borrowed from the cache. */
+static enum errc decode_run(const struct pack_chunk *chunk, struct bytes payload,
+                            struct pack_cache *cache, const int64_t **out, struct err *err)
+{
+    int64_t *run;
+
+    *out = pack_cache_get(cache, payload.ptr, chunk->run_n);
     if (*out)
         return OK;
-    fresh = pack_cache_put(cache, key, chunk->n, size);
-    if (!fresh)
+    *out = run = pack_cache_put(cache, payload.ptr, chunk->run_n, chunk->run_n * sizeof *run);
+    if (!run)
         return err_set(err, ERR_NOMEM, 0, "out of memory");
-    rc = decode(p, chunk, fresh, err);
-    if (rc != OK)
-        pack_cache_drop(cache, key, chunk->n);
-    *out = fresh;
-    return rc;
+    if (decode_ints(payload, run, chunk->run_n))
+        return OK;
+    pack_cache_drop(cache, payload.ptr, chunk->run_n);
+    return err_set(err, ERR_CORRUPT, 0, "a column of times is damaged");
 }
 
 static enum errc read_times(const struct pack *p, const struct pack_chunk *chunk,
-                            struct pack_cache *cache, int64_t *out, struct err *err)
+                            const struct pack_source *source, int64_t *out, struct err *err)
 {
-    size_t size = chunk->n * sizeof *out;
-    const void *times;
-    enum errc rc;
+    struct bytes payload;
+    const int64_t *run;
+    enum errc rc = open_times(p, chunk, source, &payload, err);
 
-    if (!cache)
-        return decode_times(p, chunk, out, err);
-    rc = cached(cache, p, chunk, chunk->times, size, decode_times, &times, err);
-    if (rc == OK)
-        memcpy(out, times, size);
-    return rc;
+    if (rc != OK)
+        return rc;
+    if (source && source->cache) {
+        rc = decode_run(chunk, payload, source->cache, &run, err);
+        return rc == OK ? copy_times(chunk, run, out, err) : rc;
+    }
+    int64_t alone[PACK_MAX_SAMPLES];
+
+    if (!decode_ints(payload, alone, chunk->run_n))
+        return err_set(err, ERR_CORRUPT, 0, "a column of times is damaged");
+    return copy_times(chunk, alone, out, err);
 }
 
 /* ---- groups ---- */
@@ -443,7 +460,7 @@ static bool next_bucket(struct group *g, size_t i, double *sum, double *out, siz
 }
 
 /* All buckets, one after the other. */
-static enum errc decode_group(const struct pack *p, const struct pack_chunk *chunk, void *out,
+static enum errc decode_group(const struct pack *p, const struct pack_chunk *chunk, double *out,
                               struct err *err)
 {
     double sum[PACK_MAX_SAMPLES];
@@ -452,7 +469,7 @@ static enum errc decode_group(const struct pack *p, const struct pack_chunk *chu
 
     memset(sum, 0, chunk->n * sizeof *sum);
     for (size_t i = 0; rc == OK && i < g.m; i++)
-        if (!next_bucket(&g, i, sum, (double *)out + i * chunk->n, chunk->n))
+        if (!next_bucket(&g, i, sum, out + i * chunk->n, chunk->n))
             rc = damaged("buckets", chunk->values, err);
     return rc;
 }
@@ -475,19 +492,27 @@ static enum errc decode_bucket(const struct pack *p, const struct pack_chunk *ch
 static enum errc read_bucket(const struct pack *p, const struct pack_chunk *chunk,
                              struct pack_cache *cache, double *out, struct err *err)
 {
-    uint8_t m = chunk->values.len ? p->data.ptr[chunk->values.at] : 0;
-    size_t size = chunk->n * sizeof *out;
-    const void *all;
+    const uint8_t *key = p->data.ptr + chunk->values.at;
+    size_t m = chunk->values.len ? *key : 0, size = chunk->n * sizeof *out;
+    const double *all;
+    double *fresh;
     enum errc rc;
 
-    if (!cache)
+    if (!cache || chunk->rank >= m)
         return decode_bucket(p, chunk, out, err);
-    rc = cached(cache, p, chunk, chunk->values, m * size, decode_group, &all, err);
-    if (rc == OK && chunk->rank >= m)
-        rc = damaged("buckets", chunk->values, err);
-    if (rc == OK)
-        memcpy(out, (const double *)all + chunk->rank * chunk->n, size);
-    return rc;
+    all = pack_cache_get(cache, key, chunk->n);
+    if (!all) {
+        all = fresh = pack_cache_put(cache, key, chunk->n, m * size);
+        if (!fresh)
+            return err_set(err, ERR_NOMEM, 0, "out of memory");
+        rc = decode_group(p, chunk, fresh, err);
+        if (rc != OK) {
+            pack_cache_drop(cache, key, chunk->n);
+            return rc;
+        }
+    }
+    memcpy(out, all + chunk->rank * chunk->n, size);
+    return OK;
 }
 
 /* ---- chunks ---- */
@@ -548,27 +573,28 @@ static enum errc read_starts(const struct pack *p, const struct pack_chunk *chun
 
 /* Times and floats go where the column has room for them and become part of it at the end. */
 static enum errc read_values(const struct pack *p, const struct pack_chunk *chunk,
-                             struct pack_cache *cache, struct column *out, struct err *err)
+                             const struct pack_source *source, struct column *out, struct err *err)
 {
     int64_t t_ms[PACK_MAX_SAMPLES];
     double *v = out->v + out->n;
     enum errc rc;
 
     if (chunk->kind != PACK_FLOAT) { /* appended one by one, which writes the times as well */
-        rc = read_times(p, chunk, cache, t_ms, err);
+        rc = read_times(p, chunk, source, t_ms, err);
         return rc == OK ? read_rows(p, chunk, t_ms, out, err) : rc;
     }
-    rc = read_times(p, chunk, cache, out->t_ms + out->n, err);
+    rc = read_times(p, chunk, source, out->t_ms + out->n, err);
     if (rc == OK)
-        rc = chunk->content == PACK_BUCKET ? read_bucket(p, chunk, cache, v, err)
-                                           : read_floats(p, chunk, v, err);
+        rc = chunk->content == PACK_BUCKET
+                 ? read_bucket(p, chunk, source ? source->cache : NULL, v, err)
+                 : read_floats(p, chunk, v, err);
     if (rc == OK)
         column_filled(out, chunk->n);
     return rc;
 }
 
-enum errc pack_read(const struct pack *p, const struct pack_chunk *chunk, struct pack_cache *cache,
-                    struct column *out, struct err *err)
+enum errc pack_read(const struct pack *p, const struct pack_chunk *chunk,
+                    const struct pack_source *source, struct column *out, struct err *err)
 {
     size_t n_before = out->n;
     enum errc rc;
@@ -582,7 +608,7 @@ enum errc pack_read(const struct pack *p, const struct pack_chunk *chunk, struct
     if (!p->at_columns)
         rc = pack_v1_read(p, chunk, out, err);
     else
-        rc = read_values(p, chunk, cache, out, err);
+        rc = read_values(p, chunk, source, out, err);
     if (rc == OK && p->at_columns && chunk->starts.at)
         rc = read_starts(p, chunk, out, err);
     if (rc != OK)

@@ -5,7 +5,7 @@
  * encoded is named by a number for each chunk, so that codecs can change while old packs stay
  * readable. Chunks of a pack that have the same times share one column. The buckets of a classic
  * histogram may be stored as a group, each as what it counts beyond the bucket below it. A pack is
- * self-contained, and immutable once finished; the bytes are drawn in pack_private.h and pinned by
+ * immutable once finished and self-contained, but for times that its writer stored beside it; the bytes are drawn in pack_private.h and pinned by
  * tests/golden/pack_v*.bin.
  *
  * One checksum covers the header and directory, small columns included, and each other column has
@@ -36,6 +36,9 @@ enum pack_kind { PACK_FLOAT, PACK_INT_HISTOGRAM, PACK_FLOAT_HISTOGRAM, PACK_KIND
 struct pack_times {
     const int64_t *t_ms;
     size_t n;
+    /* So many more times lie before and behind them: chunks that are pieces of equal runs, of at
+     * most PACK_MAX_SAMPLES in all, can share the times of the run. */
+    size_t before, behind;
 };
 
 /* As many values as there are times. */
@@ -60,6 +63,12 @@ struct pack_writer; /* opaque */
 
 struct pack_writer *pack_writer_new(void); /* NULL when out of memory */
 void pack_writer_free(struct pack_writer *w);
+
+/* Has columns of times stored beside packs, where many share them: store takes what
+ * pack_source.times gives back and numbers it; it returns UINT32_MAX when out of memory. Small
+ * columns stay in their packs, as all do without this. */
+void pack_writer_share_times(struct pack_writer *w,
+                             uint32_t (*store)(void *ctx, struct bytes column), void *ctx);
 
 /* Adds a chunk of series id. Nothing has changed after an error.
  *   ERR_FULL         the pack would exceed PACK_TARGET_BYTES: finish it first. A pack without
@@ -88,6 +97,15 @@ MUST_USE enum errc pack_writer_finish(struct pack_writer *w, struct bytes *out);
 
 struct pack_cache; /* pack_cache.h */
 
+/* What reading packs may need besides their bytes; all of it may be missing. */
+struct pack_source {
+    struct pack_cache *cache; /* saves decoding what chunks have in common once more for each */
+    /* The column of times that was stored beside packs under this number: as long as the cache
+     * lives always at the same place. */
+    enum errc (*times)(void *ctx, uint32_t number, struct bytes *column, struct err *err);
+    void *ctx;
+};
+
 /* An opened pack. Fields are private but for n_chunks. It borrows the bytes. */
 struct pack {
     struct bytes data;
@@ -108,7 +126,9 @@ struct pack_chunk {
     int64_t min_t_ms, max_t_ms;
     struct pack_span times, values, starts; /* private, as is the rest; at 0: none */
     uint8_t content, rank;
-    bool is_inline; /* the values are in the directory */
+    bool is_inline;         /* the values are in the directory */
+    bool times_are_aside;   /* times.len is their number */
+    size_t run_n, run_from; /* of the run of times, and where the chunk begins in it */
 };
 
 /* Checks the header and directory. trusted skips the checksum of bytes that have passed this check
@@ -121,9 +141,8 @@ struct pack_chunk pack_chunk(const struct pack *p, size_t i);
 /* The index of the first chunk of series id, or n_chunks when it has none here. */
 size_t pack_find(const struct pack *p, uint32_t id);
 
-/* Appends the chunk's samples to out. The cache, which may be NULL, saves decoding what chunks have
- * in common once more for each. ERR_CORRUPT: a checksum fails, or times do not increase within the
- * chunk's bounds; out is unchanged. ERR_UNSUPPORTED: a kind or codec of a newer version. ERR_NOMEM.
- */
+/* Appends the chunk's samples to out; source may be NULL. ERR_CORRUPT: a checksum fails, or times do
+ * not increase within the chunk's bounds; out is unchanged. ERR_UNSUPPORTED: a kind or codec of a
+ * newer version, or times that the source does not give. ERR_NOMEM. */
 MUST_USE enum errc pack_read(const struct pack *p, const struct pack_chunk *chunk,
-                             struct pack_cache *cache, struct column *out, struct err *err);
+                             const struct pack_source *source, struct column *out, struct err *err);

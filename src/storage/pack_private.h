@@ -14,7 +14,9 @@
  *
  *   directory
  *        2  number of columns of times T, then 2 number of groups of buckets G
- *   T * 18  i64 min time, u32 max time - min time, u16 samples, u32 offset of the column
+ *   T * 22  i64 min time, u32 max time - min time, u16 samples, then u32 offset of the column and u32
+ *           bytes of its payload. Or, of times in a column beside the pack: 2^31 + 2^13 * times in
+ *           that column + how many of them come before, and u32 number of the column
  *    G * 4  u32 offset of the group's column
  *   B * 10  for each block of 16 chunks: u32 id of its first, u16 offset of its entries from the
  *           directory's beginning, u32 offset of its first column of values
@@ -53,13 +55,18 @@ enum {
     PACK_AT_DIRECTORY_BYTES = 20,
     PACK_HEADER_BYTES = 24,
     PACK_AT_TABLES = PACK_HEADER_BYTES + 4,
-    PACK_TIMES_BYTES = 18,
+    PACK_TIMES_BYTES = 22,
     PACK_GROUP_BYTES = 4,
     PACK_BLOCK_BYTES = 10,
     PACK_BLOCK_CHUNKS = 16,
     PACK_CRC_BYTES = 4,
     PACK_VERSION = 2,
 };
+
+#define PACK_ASIDE     (1u << 31)
+#define PACK_RUN_SHIFT 13
+#define PACK_RUN_MASK  ((1u << PACK_RUN_SHIFT) - 1)
+_Static_assert(PACK_MAX_SAMPLES <= PACK_RUN_MASK, "a run's length and a place in it");
 
 enum {
     PACK_CONTENT_MASK = 7,

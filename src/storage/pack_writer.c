@@ -16,9 +16,9 @@ const char pack_magic[4] = "TMPK";
 /* A column of times, and where its times and their encoding are in the writer's buffers. */
 struct times_column {
     int64_t min_t_ms, max_t_ms;
-    uint64_t hash;
-    size_t n, at_raw;
-    struct pack_span encoded;
+    uint64_t hash; /* of the run */
+    size_t n, before, run_n, at_raw;
+    struct pack_span encoded; /* with PACK_ASIDE in at: as it goes to the directory */
 };
 
 struct chunk {
@@ -39,7 +39,9 @@ struct pack_writer {
     struct buf raw_times;                            /* as given, to know equal ones again */
     struct buf time_columns, group_columns, columns; /* payloads */
     struct buf one, directory, out;
-    size_t entry_bytes; /* of the chunks so far, at most */
+    size_t entry_bytes;                                      /* of the chunks so far, at most */
+    uint32_t (*store_times)(void *ctx, struct bytes column); /* NULL: all times go into the pack */
+    void *store_ctx;
     struct floats_scratch floats;
     int64_t work[PACK_MAX_SAMPLES];
     double difference[PACK_MAX_SAMPLES], sum[PACK_MAX_SAMPLES];
@@ -72,6 +74,13 @@ void pack_writer_free(struct pack_writer *w)
 size_t pack_writer_count(const struct pack_writer *w)
 {
     return w->n;
+}
+
+void pack_writer_share_times(struct pack_writer *w,
+                             uint32_t (*store)(void *ctx, struct bytes column), void *ctx)
+{
+    w->store_times = store;
+    w->store_ctx = ctx;
 }
 
 /* ---- adding ---- */
@@ -144,35 +153,75 @@ static enum errc settle(struct pack_writer *w, const struct mark *m)
 
 static void check_times(struct pack_times times)
 {
-    ASSERT(times.n >= 1 && times.n <= PACK_MAX_SAMPLES);
+    ASSERT(times.n >= 1 && times.before + times.n + times.behind <= PACK_MAX_SAMPLES);
     for (size_t i = 1; i < times.n; i++)
         ASSERT(times.t_ms[i] > times.t_ms[i - 1]); /* a pack that breaks this cannot be read */
     ASSERT((uint64_t)times.t_ms[times.n - 1] - (uint64_t)times.t_ms[0] <= UINT32_MAX);
+}
+
+/* Appends n encoded times to the columns; false when out of memory. */
+static bool encode_times(struct pack_writer *w, const int64_t *t_ms, size_t n,
+                         struct pack_span *out)
+{
+    size_t at = w->time_columns.len;
+
+    memcpy(w->work, t_ms, n * sizeof *w->work);
+    ints_encode(&w->time_columns, w->work, n);
+    *out = (struct pack_span){ (uint32_t)at, (uint32_t)(w->time_columns.len - at) };
+    return !w->time_columns.failed;
+}
+
+/* Puts the run's times beside the pack if they are long enough for that, else the chunk's into it;
+ * false when out of memory. */
+static bool place_times(struct pack_writer *w, struct pack_times times, struct pack_span *out)
+{
+    size_t run_n = times.before + times.n + times.behind;
+    uint32_t number;
+
+    if (!w->store_times)
+        return encode_times(w, times.t_ms, times.n, out);
+    if (!encode_times(w, times.t_ms - times.before, run_n, out))
+        return false;
+    if (out->len <= PACK_MAX_INLINE && run_n == times.n)
+        return true;
+    w->time_columns.len = out->at;
+    if (out->len <= PACK_MAX_INLINE)
+        return encode_times(w, times.t_ms, times.n, out);
+    number =
+        w->store_times(w->store_ctx, (struct bytes){ w->time_columns.ptr + out->at, out->len });
+    *out =
+        (struct pack_span){ PACK_ASIDE | (uint32_t)run_n << PACK_RUN_SHIFT | (uint32_t)times.before,
+                            number };
+    return number != UINT32_MAX;
 }
 
 /* The number of the column of these times, in which a new one is added if need be; UINT32_MAX when
  * out of memory. */
 static uint32_t intern_times(struct pack_writer *w, struct pack_times times)
 {
-    size_t bytes = times.n * sizeof *times.t_ms;
+    size_t run_n = times.before + times.n + times.behind, bytes = run_n * sizeof *times.t_ms;
+    const int64_t *run = times.t_ms - times.before;
     struct times_column c = { .min_t_ms = times.t_ms[0],
                               .max_t_ms = times.t_ms[times.n - 1],
-                              .hash = hash64(times.t_ms, bytes),
+                              .hash = hash64(run, bytes),
                               .n = times.n,
+                              .before = times.before,
+                              .run_n = run_n,
                               .at_raw = w->raw_times.len };
 
-    for (size_t i = w->n_times; i-- > 0;)
-        if (w->times[i].hash == c.hash && w->times[i].n == c.n
-            && memcmp(w->raw_times.ptr + w->times[i].at_raw, times.t_ms, bytes) == 0)
+    for (size_t i = w->n_times; i-- > 0;) {
+        const struct times_column *t = &w->times[i];
+
+        if (t->hash == c.hash && t->n == c.n && t->before == c.before && t->run_n == run_n
+            && memcmp(w->raw_times.ptr + t->at_raw, run, bytes) == 0)
             return (uint32_t)i;
+    }
     check_times(times);
-    if (!vec_reserve(&w->times, &w->cap_times, w->n_times + 1, sizeof *w->times))
+    buf_add(&w->raw_times, run, bytes);
+    if (w->raw_times.failed
+        || !vec_reserve(&w->times, &w->cap_times, w->n_times + 1, sizeof *w->times)
+        || !place_times(w, times, &c.encoded))
         return UINT32_MAX;
-    buf_add(&w->raw_times, times.t_ms, bytes);
-    memcpy(w->work, times.t_ms, bytes);
-    c.encoded.at = (uint32_t)w->time_columns.len;
-    ints_encode(&w->time_columns, w->work, times.n);
-    c.encoded.len = (uint32_t)w->time_columns.len - c.encoded.at;
     w->times[w->n_times] = c;
     return (uint32_t)w->n_times++;
 }
@@ -453,8 +502,9 @@ static size_t write_tables(struct pack_writer *w)
         buf_u64(b, (uint64_t)t->min_t_ms);
         buf_u32(b, (uint32_t)((uint64_t)t->max_t_ms - (uint64_t)t->min_t_ms));
         buf_u16(b, (uint16_t)t->n);
-        buf_u32(b, (uint32_t)at);
-        at += PACK_CRC_BYTES + t->encoded.len;
+        buf_u32(b, t->encoded.at & PACK_ASIDE ? t->encoded.at : (uint32_t)at);
+        buf_u32(b, t->encoded.len);
+        at += t->encoded.at & PACK_ASIDE ? 0 : PACK_CRC_BYTES + t->encoded.len;
     }
     for (size_t i = 0; i < w->n_groups; i++) {
         buf_u32(b, (uint32_t)at);
@@ -495,7 +545,8 @@ static void write_directory(struct pack_writer *w)
 static void write_columns(struct pack_writer *w)
 {
     for (size_t i = 0; i < w->n_times; i++)
-        write_column(&w->out, &w->time_columns, w->times[i].encoded);
+        if (!(w->times[i].encoded.at & PACK_ASIDE))
+            write_column(&w->out, &w->time_columns, w->times[i].encoded);
     for (size_t i = 0; i < w->n_groups; i++)
         write_column(&w->out, &w->group_columns, w->groups[i]);
     for (size_t i = 0; i < w->n; i++) {

@@ -22,7 +22,8 @@ static void mend_columns(uint8_t *data, const struct pack *p)
     for (size_t i = 0; p->at_columns && i < p->n_chunks && i < MAX_CHUNKS; i++) {
         struct pack_chunk chunk = pack_chunk(p, i);
 
-        mend_column(data, chunk.times);
+        if (!chunk.times_are_aside)
+            mend_column(data, chunk.times);
         mend_column(data, chunk.starts);
         if (!chunk.is_inline)
             mend_column(data, chunk.values);
@@ -42,18 +43,32 @@ static void mend(uint8_t *p, size_t size)
                                             PACK_HEADER_BYTES + len - PACK_AT_CRC - 4));
 }
 
+/* Any bytes as times that were stored beside the pack. */
+static enum errc find_times(void *ctx, uint32_t number, struct bytes *column, struct err *err)
+{
+    const struct pack *p = ctx;
+
+    (void)err;
+    column->ptr = p->data.ptr + number % p->data.len;
+    column->len = p->data.len - number % p->data.len;
+    return OK;
+}
+
 static void read_chunk(const struct pack *p, size_t i, struct pack_cache *cache)
 {
     struct pack_chunk chunk = pack_chunk(p, i);
     struct column a = { 0 }, b = { 0 };
-    enum errc rc = pack_read(p, &chunk, NULL, &a, NULL);
+    const struct pack_source source = { .times = find_times, .ctx = (void *)(uintptr_t)p };
+    struct pack_source with_cache = source;
+    enum errc rc = pack_read(p, &chunk, &source, &a, NULL);
 
     ASSERT(pack_find(p, chunk.id) <= i);
     if (rc == OK)
         ASSERT(a.n == chunk.n && a.t_ms[a.n - 1] == chunk.max_t_ms);
     else
         ASSERT(a.n == 0);
-    if (pack_read(p, &chunk, cache, &b, NULL) == OK && rc == OK)
+    with_cache.cache = cache;
+    if (pack_read(p, &chunk, &with_cache, &b, NULL) == OK && rc == OK)
         ASSERT(memcmp(a.v, b.v, a.n * sizeof *a.v) == 0
                && memcmp(a.t_ms, b.t_ms, a.n * sizeof *a.t_ms) == 0);
     column_free(&a);
