@@ -1,16 +1,14 @@
 /* number.c
  *
- * Shortest digits: integers below 2^53 and values that are an integer divided by a power of ten up
- * to 10^22 (one correctly rounded division proves it) take a fast path; they are nearly all metric
- * values. The rest asks the C library for 15, 16 and 17 correctly rounded digits. At a power of two
- * the gap below is half the gap above, so the closest candidate of n digits may fail where the next
- * one above succeeds; that one is tried too.
+ * Shortest digits: integers and values of up to three decimals, which nearly all metric values are,
+ * take a fast path; the rest goes to shortest.h.
  */
 #include "base/number.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
+
+#include "base/shortest.h"
 
 #include "base/banned.h"
 
@@ -40,19 +38,17 @@ static void decimal_from_int(struct decimal *d, uint64_t m, int scale)
         d->digits[i] = rev[n - 1 - i];
 }
 
+/* Integers and what has few decimals, with less work: a division that gives v back proves it. */
 static bool shortest_fast(double v, struct decimal *d)
 {
-    static const double pow10[] = { 1e0, 1e1, 1e2, 1e3,  1e4,  1e5, 1e6,
-                                    1e7, 1e8, 1e9, 1e10, 1e11, 1e12 };
+    static const double pow10[] = { 1e0, 1e1, 1e2, 1e3 };
 
+    if (v >= 1e12 || v < 1e-3) /* up to 15 digits only: a shorter text of 16 might read back too */
+        return false;
     for (size_t k = 0; k < ARRAY_LEN(pow10); k++) {
         double m = nearbyint(v * pow10[k]);
 
-        if (m >= 9007199254740992.0) /* 2^53: beyond it neighbours are not exact */
-            return false;
         if (m / pow10[k] == v) {
-            if (m >= 1e15) /* 16 digits: a shorter text might read back too */
-                return false;
             decimal_from_int(d, (uint64_t)m, (int)k);
             return true;
         }
@@ -60,51 +56,14 @@ static bool shortest_fast(double v, struct decimal *d)
     return false;
 }
 
-static void decimal_from_e(struct decimal *d, const char *text)
-{
-    d->n = 0;
-    for (; *text && *text != 'e'; text++)
-        if (*text != '.')
-            d->digits[d->n++] = *text;
-    d->exp10 = (int)strtol(text + 1, NULL, 10);
-    while (d->n > 1 && d->digits[d->n - 1] == '0')
-        d->n--;
-}
-
-/* text is d.ddde+XX: the next larger number of as many digits. False when all digits are 9. */
-static bool next_up(char *text)
-{
-    char *p = text;
-
-    while (*p != 'e')
-        p++;
-    while (p-- > text) {
-        if (*p == '.')
-            continue;
-        if (*p != '9') {
-            ++*p;
-            return true;
-        }
-        *p = '0';
-    }
-    return false;
-}
-
 static void shortest(double v, struct decimal *d)
 {
-    char text[40];
-    bool power_of_two = (f64_bits(v) & 0xfffffffffffffu) == 0;
+    struct shortest s;
 
     if (shortest_fast(v, d))
         return;
-    for (int precision = v < 1e-300 ? 0 : 14; precision < 17; precision++) {
-        snprintf(text, sizeof text, "%.*e", precision, v);
-        if (strtod(text, NULL) == v)
-            break;
-        if (power_of_two && next_up(text) && strtod(text, NULL) == v)
-            break;
-    }
-    decimal_from_e(d, text);
+    s = shortest_decimal(v);
+    decimal_from_int(d, s.digits, -s.exp10);
 }
 
 static size_t write_plain(const struct decimal *d, char *out)
