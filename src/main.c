@@ -8,7 +8,9 @@
 
 #include "alert/alerting.h"
 #include "alert/check.h"
+#include "alert/config.h"
 #include "base/arena.h"
+#include "base/diag.h"
 #include "base/log.h"
 #include "collect/push_groups.h"
 #include "http/api.h"
@@ -48,6 +50,22 @@ static enum errc start_http(const struct options *o, const struct api *api,
     return rc;
 }
 
+/* The limits of the configuration file count from the start on. What is wrong with the file is told
+ * by alerting_start(), which ends the program then. */
+static void read_limits(const struct options *o, struct db_options *d)
+{
+    struct arena *arena = arena_new(0);
+    struct diags diags = { .arena = arena };
+    struct config *c = NULL;
+
+    if (arena && o->config_file && config_load(o->config_file, &c, &diags) == OK) {
+        d->series_limit = c->series_limit;
+        d->label_limits = c->label_limits;
+    }
+    config_free(c);
+    arena_free(arena);
+}
+
 static enum errc open_store(const struct options *o, struct db **db, struct err *err)
 {
     struct db_options d = db_options_default();
@@ -58,6 +76,7 @@ static enum errc open_store(const struct options *o, struct db **db, struct err 
     d.flush_interval_ms = o->flush_interval_ms;
     d.head_bytes = (size_t)o->head_bytes;
     d.map_bytes = (size_t)o->map_bytes;
+    read_limits(o, &d);
     return db_open(&d, db, err);
 }
 

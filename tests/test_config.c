@@ -238,6 +238,26 @@ static void faults_are_told_with_their_place(void **state)
     }
 }
 
+static void limits_are_taken(void **state)
+{
+    struct loaded l = read_config("limits:\n"
+                                  "  series_limit: 1000000\n"
+                                  "  label_limit: 0\n"
+                                  "  label_value_length_limit: 100\n",
+                                  "c.yml");
+
+    (void)state;
+    assert_int_equal(l.rc, OK);
+    assert_int_equal(l.c->series_limit, 1000000);
+    assert_int_equal(l.c->label_limits.max_labels, 0);
+    assert_int_equal(l.c->label_limits.max_value_bytes, 100);
+    assert_int_equal(l.c->label_limits.max_name_bytes, label_limits_default.max_name_bytes);
+    loaded_free(&l);
+    l = read_config("limits:\n  label_limit: -1\n", "c.yml");
+    assert_int_equal(l.rc, ERR_BAD_CONFIG);
+    loaded_free(&l);
+}
+
 static void variables_that_are_not_set_are_warnings(void **state)
 {
     struct loaded l;
@@ -351,6 +371,7 @@ int main(void)
         cmocka_unit_test(what_prometheus_knows_and_we_do_not_is_a_warning),
         cmocka_unit_test(faults_are_told_with_their_place),
         cmocka_unit_test(variables_that_are_not_set_are_warnings),
+        cmocka_unit_test(limits_are_taken),
         cmocka_unit_test_setup_teardown(paths_are_relative_to_the_file, temp_dir_make,
                                         temp_dir_remove),
         cmocka_unit_test(a_file_that_is_not_there_is_named),

@@ -899,9 +899,69 @@ static void a_full_day_file_is_followed_by_another(void **state)
     test_folder_remove(dir);
 }
 
+/* Appends one sample to series name{}. */
+static uint64_t refused_by_limit(struct db *db, const char *name, char *why, size_t size)
+{
+    struct sample s = { 1000, 1 };
+    struct write_result res = { 0 };
+    uint64_t refused;
+
+    assert_true(append_series(db, name, &s, 1, &res));
+    snprintf(why, size, "%.*s", STR_ARG(buf_as_str(&res.text)));
+    refused = res.rejected[DB_REJECT_SERIES_LIMIT];
+    buf_free(&res.text);
+    return refused;
+}
+
+static void no_more_series_than_the_limit_are_accepted(void **state)
+{
+    struct db_options o = test_db_options(NULL);
+    struct db *db;
+    char why[256];
+
+    (void)state;
+    o.series_limit = 2;
+    db = open_db(&o);
+    assert_int_equal(refused_by_limit(db, "a", why, sizeof why), 0);
+    assert_int_equal(refused_by_limit(db, "b", why, sizeof why), 0);
+    assert_int_equal(refused_by_limit(db, "c", why, sizeof why), 1);
+    assert_string_equal(why, "series_limit: 2 series are known, no new one is accepted: c\n");
+    assert_int_equal(refused_by_limit(db, "a", why, sizeof why), 0);
+    db_close(db);
+}
+
+static void what_comes_late_or_again_is_counted(void **state)
+{
+    static const struct sample samples[] = { { 1000, 1 }, { 3000, 3 }, { 2000, 2 },
+                                             { 3000, 3 }, { 3000, 4 }, { 500, 5 } };
+    struct db_options o = test_db_options(NULL);
+    struct db *db = open_db(&o);
+    struct write_result res = { 0 };
+    struct db_stats s;
+    struct column c;
+
+    (void)state;
+    assert_true(append_series(db, "a", samples, 6, &res));
+    assert_true(res.stored == 5 && res.rejected[DB_REJECT_DUPLICATE] == 1);
+    db_stats(db, &s);
+    assert_int_equal(s.samples_appended, 5);
+    assert_int_equal(s.late_floats, 2);
+    assert_int_equal(s.samples_repeated, 1);
+    assert_int_equal(s.samples_rejected[DB_REJECT_DUPLICATE], 1);
+    c = read_series(db, "a", INT64_MIN, INT64_MAX);
+    assert_int_equal(c.n, 4);
+    for (size_t i = 1; i < c.n; i++)
+        assert_true(c.t_ms[i - 1] < c.t_ms[i]);
+    column_free(&c);
+    buf_free(&res.text);
+    db_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_more_series_than_the_limit_are_accepted),
+        cmocka_unit_test(what_comes_late_or_again_is_counted),
         cmocka_unit_test(samples_in_any_order_are_read_in_order),
         cmocka_unit_test(flushes_and_restarts_change_nothing),
         cmocka_unit_test(a_copy_taken_at_any_time_recovers),

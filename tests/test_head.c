@@ -18,7 +18,7 @@ static uint32_t resolve(struct head *h, const char *instance)
     struct labels ls = { items, 2 };
     uint32_t ref = HEAD_NO_SERIES;
 
-    assert_int_equal(head_resolve(h, &ls, 1, true, &ref, NULL), OK);
+    assert_int_equal(head_resolve(h, &ls, 1, UINT64_MAX, &ref, NULL), OK);
     return ref;
 }
 
@@ -42,7 +42,7 @@ static void the_same_new_series_twice_in_a_request_is_one(void **state)
     uint32_t refs[3] = { HEAD_NO_SERIES, HEAD_NO_SERIES, HEAD_NO_SERIES };
 
     (void)state;
-    assert_int_equal(head_resolve(h, sets, 3, true, refs, NULL), OK);
+    assert_int_equal(head_resolve(h, sets, 3, UINT64_MAX, refs, NULL), OK);
     assert_int_equal(refs[0], refs[2]);
     assert_int_equal(refs[1], HEAD_NO_SERIES);
     head_free(h);
@@ -59,7 +59,7 @@ static void no_series_is_created_when_none_may_be(void **state)
 
     (void)state;
     head_stats(h, &before);
-    assert_int_equal(head_resolve(h, sets, 2, false, refs, NULL), OK);
+    assert_int_equal(head_resolve(h, sets, 2, 0, refs, NULL), OK);
     assert_int_equal(refs[0], HEAD_NO_SERIES);
     assert_int_equal(refs[1], known);
     head_stats(h, &after);

@@ -99,13 +99,14 @@ static void faults_name_the_label_and_the_series(void **state)
           "value is not valid UTF-8 for label \"a\" in series up{a=\"\\xc3\"}" },
         { { { "__name__", "up", "ninebytes", "b" } },
           ERR_LIMIT,
-          "label name longer than the limit \"ninebytes\" in series up{ninebytes=\"b\"}" },
+          "label name longer than label_name_length_limit (8) \"ninebytes\" in series "
+          "up{ninebytes=\"b\"}" },
         { { { "__name__", "up", "a", "123456" } },
           ERR_LIMIT,
-          "value longer than the limit for label \"a\" in series up{a=\"123456\"}" },
+          "value longer than label_value_length_limit (5) \"a\" in series up{a=\"123456\"}" },
         { { { "__name__", "up", "a", "1", "b", "2", "c", "3" } },
           ERR_LIMIT,
-          "more labels than the limit in series up{a=\"1\", b=\"2\", c=\"3\"}" },
+          "more labels than label_limit (3) in series up{a=\"1\", b=\"2\", c=\"3\"}" },
     };
     const struct label_limits limits = { 8, 5, 3 };
 
@@ -182,7 +183,7 @@ static void a_fault_of_a_series_with_very_many_labels_is_told_in_few_words(void 
         items[i] = (struct label){ i ? str_from(names[i]) : METRIC_NAME, STR("v") };
     }
     assert_int_equal(labels_canonicalise(items, &n, &label_limits_default, &err), ERR_LIMIT);
-    assert_non_null(strstr(err_text(&err), "more labels than the limit in series v{"));
+    assert_non_null(strstr(err_text(&err), "more labels than label_limit (128) in series v{"));
     assert_non_null(strstr(err_text(&err), " and 99968 more labels"));
     assert_true(strlen(err_text(&err)) < 1000);
     free(items);

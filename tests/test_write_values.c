@@ -200,6 +200,8 @@ static void too_fine_schemas_are_reduced(void **state)
 
     pb_put_varint(&fx->msg, 4, zigzag(53)); /* beyond what is known */
     assert_int_equal(read(fx)->h.schema, 53);
+    pb_put_varint(&fx->msg, 4, (uint32_t)zigzag(INT32_MIN));
+    assert_true(read(fx)->h.schema == INT32_MIN);
     pb_put_varint(&fx->msg, 4, zigzag(9));
     put_span(fx, 11, 0, 2); /* without buckets */
     assert_int_equal(read(fx)->h.schema, 9);

@@ -19,6 +19,7 @@ static const struct config_key top_keys[] = {
     { "global", NULL },
     { "rule_files", NULL },
     { "alerting", NULL },
+    { "limits", NULL },
     { "scrape_configs", NO_SCRAPING },
     { "scrape_config_files", NO_SCRAPING },
     { "remote_write", CONFIG_UNSUPPORTED },
@@ -53,6 +54,14 @@ static const struct config_key global_keys[] = {
     { "metric_name_validation_scheme", NO_SCRAPING },
     { "metric_name_escaping_scheme", NO_SCRAPING },
     { "query_log_file", CONFIG_UNSUPPORTED },
+    { NULL, NULL },
+};
+
+static const struct config_key limits_keys[] = {
+    { "series_limit", NULL },
+    { "label_limit", NULL },
+    { "label_name_length_limit", NULL },
+    { "label_value_length_limit", NULL },
     { NULL, NULL },
 };
 
@@ -262,11 +271,40 @@ static void read_rule_file(struct config_reading *r, const struct yaml_node *n, 
     globfree(&found);
 }
 
+/* ---- limits ---- */
+
+/* A limit, fallback when it is not there. */
+static uint64_t read_limit(const struct config_reading *r, const struct yaml_node *map,
+                           const char *name, uint64_t fallback)
+{
+    int64_t v;
+
+    if (!field_any(map, name))
+        return fallback;
+    v = field_integer(&r->f, map, name);
+    if (v >= 0)
+        return (uint64_t)v;
+    fields_fault(&r->f, field_any(map, name), "%s: must not be negative, got %lld", name,
+                 (long long)v);
+    return fallback;
+}
+
+static void read_limits(struct config_reading *r, const struct yaml_node *map)
+{
+    struct label_limits *l = &r->c->label_limits;
+
+    config_check_keys(r, map, limits_keys, "config.LimitsConfig");
+    r->c->series_limit = read_limit(r, map, "series_limit", 0);
+    l->max_labels = (size_t)read_limit(r, map, "label_limit", l->max_labels);
+    l->max_name_bytes = (size_t)read_limit(r, map, "label_name_length_limit", l->max_name_bytes);
+    l->max_value_bytes = (size_t)read_limit(r, map, "label_value_length_limit", l->max_value_bytes);
+}
+
 /* ---- the file ---- */
 
 static void read_top(struct config_reading *r, const struct yaml_node *root)
 {
-    struct yaml_node *global, *files, *alerting;
+    struct yaml_node *global, *files, *alerting, *limits;
     size_t cap = 0;
 
     if (!fields_is(&r->f, root, YAML_MAPPING, "a configuration"))
@@ -275,6 +313,9 @@ static void read_top(struct config_reading *r, const struct yaml_node *root)
     global = field_of(&r->f, root, "global", YAML_MAPPING);
     files = field_of(&r->f, root, "rule_files", YAML_SEQUENCE);
     alerting = field_of(&r->f, root, "alerting", YAML_MAPPING);
+    limits = field_of(&r->f, root, "limits", YAML_MAPPING);
+    if (limits)
+        read_limits(r, limits);
     if (global)
         read_global(r, global);
     for (size_t i = 0; files && i < files->n && r->rc == OK; i++)
@@ -294,7 +335,9 @@ static struct config *config_new(void)
         return NULL;
     }
     if (c)
-        c->evaluation_interval_ms = DEFAULT_INTERVAL_MS;
+        *c = (struct config){ .arena = c->arena,
+                              .evaluation_interval_ms = DEFAULT_INTERVAL_MS,
+                              .label_limits = label_limits_default };
     return c;
 }
 

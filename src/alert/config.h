@@ -3,6 +3,8 @@
  *   global:          evaluation_interval, rule_query_offset, external_labels
  *   rule_files:      paths and patterns, relative to the file
  *   alerting:        alertmanagers with static_configs
+ *   limits:          series_limit, label_limit, label_name_length_limit, label_value_length_limit;
+ *                    0 switches one off. They count from the next start
  *
  * Keys of Prometheus that mean nothing here yet are warnings, other unknown ones errors. $NAME and
  * ${NAME} in external labels are environment variables, $$ a dollar sign.
@@ -29,6 +31,8 @@ struct config {
     size_t n_rule_files;
     struct alertmanager *alertmanagers;
     size_t n_alertmanagers;
+    struct label_limits label_limits;
+    uint64_t series_limit; /* 0: none */
 };
 
 /* Reads a configuration file, and looks for the rule files that it names; those are not read. d

@@ -67,9 +67,23 @@ static void print_alertmanager(struct buf *b, const struct alertmanager *am)
         buf_text(b, "    authorization:\n      credentials: <secret>\n");
 }
 
+/* Those of a file that changes none are left out. */
+static void print_limits(struct buf *b, const struct config *c)
+{
+    if (c->series_limit == 0
+        && memcmp(&c->label_limits, &label_limits_default, sizeof c->label_limits) == 0)
+        return;
+    buf_printf(b,
+               "limits:\n  series_limit: %llu\n  label_limit: %zu\n"
+               "  label_name_length_limit: %zu\n  label_value_length_limit: %zu\n",
+               (unsigned long long)c->series_limit, c->label_limits.max_labels,
+               c->label_limits.max_name_bytes, c->label_limits.max_value_bytes);
+}
+
 void config_print(struct buf *b, const struct config *c)
 {
     print_global(b, c);
+    print_limits(b, c);
     if (c->n_alertmanagers)
         buf_text(b, "alerting:\n  alertmanagers:\n");
     for (size_t i = 0; i < c->n_alertmanagers; i++)

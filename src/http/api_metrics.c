@@ -176,8 +176,17 @@ static const struct {
     const char *name, *type, *help;
     size_t at; /* of a uint64_t in struct db_stats */
 } db_rows[] = {
-    { "prometheus_tsdb_head_samples_appended_total", "counter", "Samples stored.",
-      offsetof(struct db_stats, samples_appended) },
+    { "tidemark_samples_repeated_total", "counter", "Samples that were there already, bit for bit.",
+      offsetof(struct db_stats, samples_repeated) },
+    { "prometheus_tsdb_exemplar_exemplars_appended_total", "counter", "Exemplars stored.",
+      offsetof(struct db_stats, exemplars_appended) },
+    { "prometheus_tsdb_exemplar_out_of_order_exemplars_total", "counter",
+      "Exemplars not stored, since their series has a newer one.",
+      offsetof(struct db_stats, exemplars_out_of_order) },
+    { "prometheus_tsdb_exemplar_exemplars_in_storage", "gauge",
+      "Exemplars in memory, not yet in a day file.", offsetof(struct db_stats, exemplars) },
+    { "prometheus_tsdb_exemplar_series_with_exemplars_in_storage", "gauge",
+      "Series with exemplars in memory.", offsetof(struct db_stats, series_with_exemplars) },
     { "prometheus_tsdb_head_series", "gauge", "Series in memory.",
       offsetof(struct db_stats, head_series) },
     { "tidemark_head_samples", "gauge", "Samples in memory, not yet in a day file.",
@@ -217,11 +226,35 @@ static const struct {
       offsetof(struct db_stats, corruptions) },
 };
 
+/* A counter of floats and one of histograms. */
+static void add_by_type(struct buf *b, const char *name, const char *help, uint64_t floats,
+                        uint64_t histograms)
+{
+    metric_family(b, name, "counter", help);
+    buf_printf(b, "%s{type=\"float\"} %" PRIu64 "\n%s{type=\"histogram\"} %" PRIu64 "\n", name,
+               floats, name, histograms);
+}
+
+static void add_appended(struct buf *b, const struct db_stats *s)
+{
+    uint64_t too_old = s->samples_rejected[DB_REJECT_TOO_OLD];
+
+    add_by_type(b, "prometheus_tsdb_head_samples_appended_total", "Samples stored.",
+                s->samples_appended - s->histograms_appended, s->histograms_appended);
+    add_by_type(b, "prometheus_tsdb_out_of_order_samples_appended_total",
+                "Samples stored that are older than others of their series.", s->late_floats,
+                s->late_histograms);
+    add_by_type(b, "prometheus_tsdb_too_old_samples_total",
+                "Samples not stored, being older than the retention.",
+                too_old - s->too_old_histograms, s->too_old_histograms);
+}
+
 static void add_store(struct buf *b, struct db *db)
 {
     struct db_stats s;
 
     db_stats(db, &s);
+    add_appended(b, &s);
     for (size_t i = 0; i < ARRAY_LEN(db_rows); i++) {
         uint64_t v;
 

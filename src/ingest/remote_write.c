@@ -225,6 +225,14 @@ static void read_sample(struct parse *p, const struct pb_field *in)
     rw->samples[n] = s;
 }
 
+/* The labels from first on. */
+static struct labels labels_from(const struct remote_write *rw, size_t first)
+{
+    size_t n = rw->n_labels - first;
+
+    return (struct labels){ n ? rw->labels + first : NULL, n }; /* NULL + 0 is undefined */
+}
+
 /* The labels of an exemplar lie behind those of the series until the exemplar has been kept. */
 static void read_exemplar(struct parse *p, const struct pb_field *in)
 {
@@ -251,8 +259,8 @@ static void read_exemplar(struct parse *p, const struct pb_field *in)
         }
     pb_leave(&p->r, outer);
     if (!p->r.fault) {
-        enum errc rc = write_values_add_exemplar(&rw->values, rw->labels + first_label,
-                                                 rw->n_labels - first_label, v, t_ms, p->err);
+        enum errc rc =
+            write_values_add_exemplar(&rw->values, labels_from(rw, first_label), v, t_ms, p->err);
 
         if (rc != OK)
             give_up(p, rc);
@@ -334,8 +342,7 @@ static void read_series(struct parse *p, const struct pb_field *in)
         (void)read_series_fields(p, &s);
         s.n_labels = rw->n_labels - first_label;
         if (!p->r.fault)
-            s.known = db_recognise_labels(&rw->recogniser,
-                                          (struct labels){ rw->labels + first_label, s.n_labels });
+            s.known = db_recognise_labels(&rw->recogniser, labels_from(rw, first_label));
     }
     pb_leave(&p->r, outer);
     s.n_samples = rw->batch.n_samples - s.first_sample;

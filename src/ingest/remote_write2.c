@@ -258,6 +258,14 @@ static void read_histogram(struct parse *p, const struct pb_field *in)
         give_up(p, rc);
 }
 
+/* The labels from first on. */
+static struct labels labels_from(const struct remote_write2 *rw, size_t first)
+{
+    size_t n = rw->n_labels - first;
+
+    return (struct labels){ n ? rw->labels + first : NULL, n }; /* NULL + 0 is undefined */
+}
+
 /* Its labels lie behind those of the series until it has been kept, as do their refs. */
 static void add_exemplar(struct parse *p, size_t first_ref, double v, int64_t t_ms)
 {
@@ -267,8 +275,8 @@ static void add_exemplar(struct parse *p, size_t first_ref, double v, int64_t t_
     if (!resolve(p, first_ref)) {
         rw->n_bad_exemplars++;
     } else {
-        enum errc rc = write_values_add_exemplar(&rw->values, rw->labels + first_label,
-                                                 rw->n_labels - first_label, v, t_ms, p->err);
+        enum errc rc =
+            write_values_add_exemplar(&rw->values, labels_from(rw, first_label), v, t_ms, p->err);
 
         if (rc != OK)
             give_up(p, rc);
@@ -455,13 +463,11 @@ static bool metadata_fits(struct remote_write2 *rw, const struct metadata *m)
 
 static bool has_content(struct remote_write2 *rw, const struct write_series *s, size_t first_label)
 {
-    struct labels ls = { rw->labels + first_label, rw->n_labels - first_label };
-
     if (s->n_samples + s->n_histograms + s->n_exemplars > 0)
         return true;
     if (may_name(rw)) {
         buf_text(&rw->text, "TimeSeries must contain at least one sample or histogram for series ");
-        labels_print_metric(&rw->text, ls);
+        labels_print_metric(&rw->text, labels_from(rw, first_label));
         buf_u8(&rw->text, '\n');
     }
     return false;

@@ -277,13 +277,11 @@ static void reduce_side(struct write_spans *spans, struct write_numbers *counts,
 static void reduce(struct write_values *v, struct histogram *h, struct write_numbers *positive,
                    struct write_numbers *negative)
 {
-    int k = h->schema - HISTOGRAM_MAX_SCHEMA;
-
-    if (k <= 0 || h->schema > MAX_RESERVED_SCHEMA || !spans_fit(&v->positive_spans, positive)
-        || !spans_fit(&v->negative_spans, negative))
+    if (h->schema <= HISTOGRAM_MAX_SCHEMA || h->schema > MAX_RESERVED_SCHEMA
+        || !spans_fit(&v->positive_spans, positive) || !spans_fit(&v->negative_spans, negative))
         return;
-    reduce_side(&v->positive_spans, positive, k);
-    reduce_side(&v->negative_spans, negative, k);
+    reduce_side(&v->positive_spans, positive, h->schema - HISTOGRAM_MAX_SCHEMA);
+    reduce_side(&v->negative_spans, negative, h->schema - HISTOGRAM_MAX_SCHEMA);
     h->schema = HISTOGRAM_MAX_SCHEMA;
 }
 
@@ -360,21 +358,21 @@ enum errc write_values_read_histogram(struct write_values *v, struct pb_reader *
     return OK;
 }
 
-enum errc write_values_add_exemplar(struct write_values *v, const struct label *labels, size_t n,
-                                    double value, int64_t t_ms, struct err *err)
+enum errc write_values_add_exemplar(struct write_values *v, struct labels labels, double value,
+                                    int64_t t_ms, struct err *err)
 {
     struct label *kept;
 
     if (v->n_exemplars == WRITE_MAX_EXEMPLARS)
         return too_many(err, WRITE_MAX_EXEMPLARS, "exemplars");
-    if (n > WRITE_MAX_NUMBERS - v->n_numbers)
+    if (labels.n > WRITE_MAX_NUMBERS - v->n_numbers)
         return too_many(err, WRITE_MAX_NUMBERS, "labels of exemplars");
-    v->n_numbers += n;
+    v->n_numbers += labels.n;
     if ((!v->arena && !(v->arena = arena_new(0)))
         || !vec_reserve(&v->exemplars, &v->cap_exemplars, v->n_exemplars + 1, sizeof *v->exemplars)
-        || !(kept = keep(v, labels, n * sizeof *labels)))
+        || !(kept = keep(v, labels.items, labels.n * sizeof *labels.items)))
         return no_memory(err);
-    v->exemplars[v->n_exemplars++] = (struct exemplar){ { kept, n }, value, t_ms };
+    v->exemplars[v->n_exemplars++] = (struct exemplar){ { kept, labels.n }, value, t_ms };
     return OK;
 }
 

@@ -56,9 +56,9 @@ extern const struct pb_message write_histogram_message;
 MUST_USE enum errc write_values_read_histogram(struct write_values *v, struct pb_reader *r,
                                                struct err *err);
 
-/* Adds an exemplar with a copy of the n labels; the texts stay the caller's. Errors as above. */
-MUST_USE enum errc write_values_add_exemplar(struct write_values *v, const struct label *labels,
-                                             size_t n, double value, int64_t t_ms, struct err *err);
+/* Adds an exemplar with a copy of the labels; the texts stay the caller's. Errors as above. */
+MUST_USE enum errc write_values_add_exemplar(struct write_values *v, struct labels labels,
+                                             double value, int64_t t_ms, struct err *err);
 
 /* Empties it; keeps memory for a request of a usual size. */
 void write_values_forget(struct write_values *v);

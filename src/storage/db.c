@@ -277,6 +277,11 @@ void db_stats(struct db *db, struct db_stats *out)
         wal_stats(db->wal, &log);
     *out = (struct db_stats){
         .samples_appended = db->appended,
+        .histograms_appended = db->histograms_appended,
+        .samples_repeated = db->repeated,
+        .late_floats = db->late_floats,
+        .late_histograms = db->late_histograms,
+        .too_old_histograms = db->too_old_histograms,
         .exemplars_appended = db->exemplars_appended,
         .exemplars_out_of_order = db->exemplars_out_of_order,
         .exemplars = exemplars.exemplars,

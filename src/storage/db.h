@@ -38,6 +38,7 @@ struct db_options {
     uint64_t retention_bytes; /* of day files and log; 0 (default): any */
     size_t map_bytes;         /* of each LMDB file; 16 GiB by default, 256 MiB in tests */
     size_t head_bytes;        /* flush when the head's samples take more; 512 MiB by default */
+    uint64_t series_limit;    /* refuse new series when so many are known; 0, the default: none */
     size_t index_bytes; /* refuse new series when the labels of those known take more; 4 GiB */
     int64_t flush_interval_ms; /* and at least this often; 2 h by default */
     struct label_limits label_limits;
@@ -291,6 +292,10 @@ MUST_USE enum errc db_compact(struct db *db, const atomic_bool *cancel, struct e
 /* Counters and gauges for /metrics and /-/healthy. */
 struct db_stats {
     uint64_t samples_appended, samples_rejected[DB_REJECT_COUNT];
+    uint64_t histograms_appended;          /* of samples_appended */
+    uint64_t samples_repeated;             /* the same: there already, bit for bit */
+    uint64_t late_floats, late_histograms; /* the same: older than others of their series */
+    uint64_t too_old_histograms;           /* of samples_rejected[DB_REJECT_TOO_OLD] */
     uint64_t exemplars_appended, exemplars_out_of_order;
     uint64_t exemplars, series_with_exemplars; /* not yet in day files */
     int64_t exemplars_newest_t_ms;             /* of these; INT64_MIN without */

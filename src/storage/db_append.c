@@ -179,8 +179,10 @@ static size_t check_histograms(struct append *a, struct write_series *s)
         struct err err = err_in(a->arena);
 
         a->bad_histograms[i] = true;
-        if (!check_time(a, s, h->t_ms))
+        if (!check_time(a, s, h->t_ms)) {
+            atomic_fetch_add(&a->db->too_old_histograms, h->t_ms < a->min_t_ms);
             continue;
+        }
         if (histogram_check(&h->h, may_explain(a, &err)) != OK) {
             refuse_histogram(a, s, &err, h->t_ms);
             continue;
@@ -258,6 +260,22 @@ static struct record_counts count_fitting(const struct append *a, const struct w
     return c;
 }
 
+static void name_limit(struct append *a, const struct write_series *s)
+{
+    const struct db_options *o = &a->db->options;
+
+    if (!may_name(a))
+        return;
+    if (o->series_limit && head_n_series(a->db->head) >= o->series_limit)
+        buf_printf(&a->res->text, "series_limit: %llu series are known, no new one is accepted: ",
+                   (unsigned long long)o->series_limit);
+    else
+        buf_printf(&a->res->text,
+                   "the labels of all series take %zu bytes of memory, no new series is accepted: ",
+                   o->index_bytes);
+    name_series(a, s);
+}
+
 /* Leaves out the series that could not be resolved; false when no others are left. */
 static bool leave_out_unknown(struct append *a)
 {
@@ -270,13 +288,7 @@ static bool leave_out_unknown(struct append *a)
             reject_of(a, &a->batch->series[i], DB_REJECT_SERIES_LIMIT,
                       lost.n_floats + lost.n_histograms);
             a->res->exemplars_refused += lost.n_exemplars;
-            if (may_name(a)) {
-                buf_printf(&a->res->text,
-                           "the labels of all series take %zu bytes of memory, no new series is "
-                           "accepted: ",
-                           a->db->options.index_bytes);
-                name_series(a, &a->batch->series[i]);
-            }
+            name_limit(a, &a->batch->series[i]);
             a->kept[i] = false;
         }
         any |= a->kept[i];
@@ -363,7 +375,7 @@ struct apply {
     struct head_appender head;
     uint64_t generation;
     int64_t newest_t_ms;
-    uint64_t stored, stored_histograms;
+    uint64_t stored, stored_histograms, repeated;
 };
 
 static bool apply_define(void *ctx, uint32_t ref, struct bytes labels)
@@ -404,6 +416,7 @@ static void note_result(struct apply *p, uint32_t ref, int64_t t_ms, enum append
         break;
     case APPEND_REPEAT:
         p->stored++;
+        p->repeated++;
         break;
     case APPEND_DUPLICATE:
         if (a->n_duplicates < NAMED)
@@ -464,6 +477,22 @@ static void raise_newest(struct db *db, int64_t t_ms)
         ;
 }
 
+/* Most records have none of the rare kinds. */
+static void add_any(_Atomic uint64_t *to, uint64_t n)
+{
+    if (n)
+        atomic_fetch_add(to, n);
+}
+
+static void count_applied(struct db *db, const struct apply *p)
+{
+    atomic_fetch_add(&db->appended, p->stored);
+    add_any(&db->histograms_appended, p->stored_histograms);
+    add_any(&db->repeated, p->repeated);
+    add_any(&db->late_floats, p->head.late_floats);
+    add_any(&db->late_histograms, p->head.late_histograms);
+}
+
 void db_apply(void *ctx, uint64_t generation, struct bytes record, void *user)
 {
     struct db *db = ctx;
@@ -484,7 +513,7 @@ void db_apply(void *ctx, uint64_t generation, struct bytes record, void *user)
     p.append->n_stored = p.stored;
     p.append->n_stored_histograms = p.stored_histograms;
     raise_newest(db, p.newest_t_ms);
-    atomic_fetch_add(&db->appended, p.stored);
+    count_applied(db, &p);
 }
 
 static void name_duplicates(struct append *a)
@@ -596,6 +625,16 @@ static void recognise(struct append *a)
     db_recognise_end(&r);
 }
 
+/* How many series there may be. */
+static uint64_t max_series(const struct append *a, const struct head_stats *head)
+{
+    const struct db_options *o = &a->db->options;
+
+    if (head->index_bytes >= o->index_bytes)
+        return 0;
+    return o->series_limit ? o->series_limit : UINT64_MAX;
+}
+
 static enum errc append_samples(struct append *a, struct err *err)
 {
     struct head_stats head;
@@ -618,8 +657,7 @@ static enum errc append_samples(struct append *a, struct err *err)
     if (!any)
         return OK;
     head_stats(a->db->head, &head);
-    rc = head_resolve(a->db->head, a->sets, a->batch->n_series,
-                      head.index_bytes < a->db->options.index_bytes, a->refs, err);
+    rc = head_resolve(a->db->head, a->sets, a->batch->n_series, max_series(a, &head), a->refs, err);
     if (rc != OK || !leave_out_unknown(a))
         return rc;
     rc = commit(a, err);
@@ -678,7 +716,7 @@ static bool replay_define(void *ctx, uint32_t ref, struct bytes encoded)
     switch (labels_decode(encoded, p->arena, &ls, NULL)) {
     case OK:
         p->refs[ref] = HEAD_NO_SERIES;
-        return head_resolve(db->head, &ls, 1, true, &p->refs[ref], NULL) == OK;
+        return head_resolve(db->head, &ls, 1, UINT64_MAX, &p->refs[ref], NULL) == OK;
     case ERR_CORRUPT:
         return true; /* its samples count as unknown */
     default:

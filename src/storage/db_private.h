@@ -101,6 +101,8 @@ struct db {
     _Atomic int64_t newest_t_ms; /* newest sample ever seen; INT64_MIN without one */
     _Atomic uint64_t appended, rejected[DB_REJECT_COUNT], flushes, flush_failures, corruptions;
     _Atomic uint64_t exemplars_appended, exemplars_out_of_order;
+    _Atomic uint64_t histograms_appended, repeated, late_floats, late_histograms,
+        too_old_histograms;
     _Atomic uint64_t retired, size_retentions;
 };
 

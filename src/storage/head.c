@@ -242,7 +242,7 @@ uint32_t head_recognise(struct head *h, uint32_t *last, struct labels ls, struct
     return *last = ref;
 }
 
-enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, bool may_create,
+enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, uint64_t max_series,
                        uint32_t *refs, struct err *err)
 {
     struct buf key = { 0 };
@@ -259,7 +259,7 @@ enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, bool
     pthread_rwlock_unlock(&h->index_lock);
     if (key.failed)
         rc = err_set(err, ERR_NOMEM, 0, "no memory to look up series");
-    if (unknown == 0 || !may_create || rc != OK) {
+    if (unknown == 0 || h->n_series >= max_series || rc != OK) {
         buf_free(&key);
         return rc;
     }
@@ -275,7 +275,7 @@ enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, bool
         hash = hash64(key.ptr, key.len);
         refs[i] =
             head_index_find(h->index, sets[i], hash); /* made meanwhile, or twice in this request */
-        if (refs[i] == HEAD_NO_SERIES)
+        if (refs[i] == HEAD_NO_SERIES && h->n_series < max_series)
             rc = create(h, sets[i], hash, &refs[i], err);
     }
     pthread_rwlock_unlock(&h->index_lock);
@@ -469,9 +469,10 @@ static enum append_result insert_beside(struct shard *shard, uint32_t ref,
                : APPEND_NOMEM;
 }
 
-static enum append_result insert(struct shard *shard, uint32_t ref, struct series_record *rec,
+static enum append_result insert(struct head_appender *a, struct shard *shard, uint32_t ref,
                                  struct sample s, int64_t start_ms)
 {
+    struct series_record *rec = record(a->head, ref);
     bool newest = is_newest(rec, s.t_ms);
     enum append_result result = APPEND_STORED;
 
@@ -483,14 +484,16 @@ static enum append_result insert(struct shard *shard, uint32_t ref, struct serie
         return result;
     if (!(newest ? add_newest(shard, rec, s) : add_late(shard, rec, s)))
         return APPEND_NOMEM;
+    a->late_floats += !newest;
     note_sample(shard, s.t_ms);
     return APPEND_STORED;
 }
 
-static enum append_result insert_histogram(struct shard *shard, uint32_t ref,
-                                           struct series_record *rec, int64_t t_ms,
-                                           int64_t start_ms, struct bytes encoding)
+static enum append_result insert_histogram(struct head_appender *a, struct shard *shard,
+                                           uint32_t ref, int64_t t_ms, int64_t start_ms,
+                                           struct bytes encoding)
 {
+    struct series_record *rec = record(a->head, ref);
     bool newest = is_newest(rec, t_ms);
     struct bytes known;
 
@@ -502,8 +505,9 @@ static enum append_result insert_histogram(struct shard *shard, uint32_t ref,
                    ? APPEND_REPEAT
                    : APPEND_DUPLICATE;
     rec->has_extra = true;
-    if (!extra_add_histogram(&shard->extra, ref, t_ms, start_ms, encoding, newest, &shard->bytes))
+    if (!extra_add_histogram(&shard->extra, ref, t_ms, start_ms, encoding, &newest, &shard->bytes))
         return APPEND_NOMEM;
+    a->late_histograms += !newest;
     note_sample(shard, t_ms);
     return APPEND_STORED;
 }
@@ -525,19 +529,19 @@ static struct shard *lock_for(struct head_appender *a, uint32_t ref)
 
 enum append_result head_appender_add(struct head_appender *a, uint32_t ref, struct sample s)
 {
-    return insert(lock_for(a, ref), ref, record(a->head, ref), s, 0);
+    return insert(a, lock_for(a, ref), ref, s, 0);
 }
 
 enum append_result head_appender_add_started(struct head_appender *a, uint32_t ref, struct sample s,
                                              int64_t start_ms)
 {
-    return insert(lock_for(a, ref), ref, record(a->head, ref), s, start_ms);
+    return insert(a, lock_for(a, ref), ref, s, start_ms);
 }
 
 enum append_result head_appender_add_histogram(struct head_appender *a, uint32_t ref, int64_t t_ms,
                                                int64_t start_ms, struct bytes encoding)
 {
-    return insert_histogram(lock_for(a, ref), ref, record(a->head, ref), t_ms, start_ms, encoding);
+    return insert_histogram(a, lock_for(a, ref), ref, t_ms, start_ms, encoding);
 }
 
 void head_appender_done(struct head_appender *a)

@@ -49,10 +49,10 @@ size_t head_follow(const struct head *h, uint32_t *last, struct bytes wire);
 uint32_t head_recognise(struct head *h, uint32_t *last, struct labels ls, struct buf *key);
 
 /* Fills refs[i] for the n canonical label sets where it is HEAD_NO_SERIES on entry and the set has
- * labels. Unknown series are created, or stay HEAD_NO_SERIES when may_create is false. ERR_NOMEM,
- * ERR_LIMIT (2^32 - 2 series). */
+ * labels. Unknown series are created as long as there are fewer than max_series in all, and stay
+ * HEAD_NO_SERIES from then on. ERR_NOMEM, ERR_LIMIT (2^32 - 2 series). */
 MUST_USE enum errc head_resolve(struct head *h, const struct labels *sets, size_t n,
-                                bool may_create, uint32_t *refs, struct err *err);
+                                uint64_t max_series, uint32_t *refs, struct err *err);
 
 /* How many series there are: refs 0 to that, exclusive. */
 uint32_t head_n_series(const struct head *h);
@@ -96,8 +96,9 @@ struct shard;
  * head_set_defined_in(). */
 struct head_appender {
     struct head *head;
-    struct shard *locked; /* private, as is n_locked */
-    uint32_t n_locked;    /* samples added since it was locked */
+    struct shard *locked;                  /* private, as is n_locked */
+    uint32_t n_locked;                     /* samples added since it was locked */
+    uint64_t late_floats, late_histograms; /* out: stored behind newer ones of their series */
 };
 enum append_result head_appender_add(struct head_appender *a, uint32_t ref, struct sample s);
 /* The same for a sample whose start time is known; 0 says that it is not. */

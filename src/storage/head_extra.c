@@ -169,7 +169,7 @@ bool extra_note_float(struct extra_set *s, uint32_t ref, int64_t t_ms, int64_t s
 /* ---- histograms ---- */
 
 bool extra_add_histogram(struct extra_set *s, uint32_t ref, int64_t t_ms, int64_t start_ms,
-                         struct bytes encoding, bool newest, uint64_t *bytes)
+                         struct bytes encoding, bool *newest, uint64_t *bytes)
 {
     struct extra_run *r = get_run(s, ref, bytes);
     struct items *to;
@@ -177,20 +177,20 @@ bool extra_add_histogram(struct extra_set *s, uint32_t ref, int64_t t_ms, int64_
 
     if (!r || encoding.len > UINT32_MAX - r->bytes.len)
         return false;
-    newest = newest && t_ms > r->newest_t_ms;
-    to = newest ? &r->sorted : &r->late;
+    *newest = *newest && t_ms > r->newest_t_ms;
+    to = *newest ? &r->sorted : &r->late;
     items_before = to->cap;
     bytes_before = r->bytes.cap;
     if (!vec_reserve(&to->items, &to->cap, to->n + 1, sizeof *to->items)
-        || !buf_reserve(&r->bytes, encoding.len) || !starts_reserve(r, start_ms, newest, bytes)) {
+        || !buf_reserve(&r->bytes, encoding.len) || !starts_reserve(r, start_ms, *newest, bytes)) {
         r->bytes.failed = false;
         return false;
     }
     *bytes += (to->cap - items_before) * sizeof *to->items + r->bytes.cap - bytes_before;
     to->items[to->n++] = (struct item){ t_ms, (uint32_t)r->bytes.len, (uint32_t)encoding.len };
     buf_add(&r->bytes, encoding.ptr, encoding.len);
-    starts_add(r, t_ms, start_ms, newest);
-    if (newest)
+    starts_add(r, t_ms, start_ms, *newest);
+    if (*newest)
         r->newest_t_ms = t_ms;
     return true;
 }

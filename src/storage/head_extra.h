@@ -28,14 +28,14 @@ struct extra_set {
 
 void extra_set_free(struct extra_set *s); /* leaves it zeroed */
 
-/* Adds a histogram at a time that has no sample, and its start time, 0 for none. newest: no float
- * of the series is as new. *bytes grows by the memory it took. False when out of memory: nothing
- * has changed. */
+/* Adds a histogram at a time that has no sample, and its start time, 0 for none. *newest: no float
+ * of the series is as new; afterwards: no histogram either. *bytes grows by the memory it took. False
+ * when out of memory: nothing has changed. */
 MUST_USE bool extra_add_histogram(struct extra_set *s, uint32_t ref, int64_t t_ms, int64_t start_ms,
-                                  struct bytes encoding, bool newest, uint64_t *bytes);
+                                  struct bytes encoding, bool *newest, uint64_t *bytes);
 
 /* Notes the start time of a float just added, 0 for none, which is worth a note when the series has
- * others. The rest as above. */
+ * others. newest: no float of the series is as new. The rest as above. */
 MUST_USE bool extra_note_float(struct extra_set *s, uint32_t ref, int64_t t_ms, int64_t start_ms,
                                bool newest, uint64_t *bytes);
 

@@ -1,5 +1,6 @@
 #include "storage/labels.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,15 +57,27 @@ static enum errc bad_label(struct err *err, enum errc code, struct labels ls, co
     return rc;
 }
 
+/* The same for a limit that has a name and is max. */
+static enum errc over_limit(struct err *err, struct labels all, const char *what, const char *limit,
+                            size_t max, struct str name)
+{
+    char text[128];
+
+    snprintf(text, sizeof text, "%s %s (%zu)", what, limit, max);
+    return bad_label(err, ERR_LIMIT, all, text, name);
+}
+
 static enum errc check_label(const struct label *l, struct labels all,
                              const struct label_limits *limits, struct err *err)
 {
     if (l->name.len == 0)
         return bad_label(err, ERR_BAD_DATA, all, "empty label name", (struct str){ 0 });
     if (limits->max_name_bytes && l->name.len > limits->max_name_bytes)
-        return bad_label(err, ERR_LIMIT, all, "label name longer than the limit", l->name);
+        return over_limit(err, all, "label name longer than", "label_name_length_limit",
+                          limits->max_name_bytes, l->name);
     if (limits->max_value_bytes && l->value.len > limits->max_value_bytes)
-        return bad_label(err, ERR_LIMIT, all, "value longer than the limit for label", l->name);
+        return over_limit(err, all, "value longer than", "label_value_length_limit",
+                          limits->max_value_bytes, l->name);
     if (!utf8_valid(l->name))
         return bad_label(err, ERR_BAD_DATA, all, "label name is not valid UTF-8:", l->name);
     if (!utf8_valid(l->value))
@@ -100,8 +113,8 @@ enum errc labels_canonicalise(struct label *items, size_t *n, const struct label
         return bad_label(err, ERR_BAD_DATA, (struct labels){ items, kept },
                          "missing metric name (label __name__)", (struct str){ 0 });
     if (limits->max_labels && kept > limits->max_labels)
-        return bad_label(err, ERR_LIMIT, (struct labels){ items, kept },
-                         "more labels than the limit", (struct str){ 0 });
+        return over_limit(err, (struct labels){ items, kept }, "more labels than", "label_limit",
+                          limits->max_labels, (struct str){ 0 });
     return OK;
 }
 
