@@ -283,6 +283,46 @@ static void histograms_and_start_times_survive(void **state)
     arena_free(a);
 }
 
+static void histograms_of_changing_layout_survive(void **state)
+{
+    static const int change_every[] = { 1, 3, 20, 1000 };
+    struct arena *a = arena_new(0);
+    size_t bytes[ARRAY_LEN(change_every)];
+
+    (void)state;
+    for (size_t k = 0; k < ARRAY_LEN(change_every); k++) {
+        struct pack_writer *w = pack_writer_new();
+        struct column in = { 0 }, got = { 0 };
+
+        for (int i = 0; i < 200; i++) {
+            struct histogram *h =
+                example_histogram(a, 10 + (uint32_t)(i / change_every[k] % 7), i, true);
+
+            h->hint = i % 50 ? HINT_NO_RESET : HINT_RESET;
+            if (i == 150)
+                *h = (struct histogram){ .is_integer = true, .sum = stale_nan() };
+            assert_true(column_add_histogram(&in, T0 + i, h));
+        }
+        assert_int_equal(
+            pack_writer_add(w, 1, (struct pack_times){ .t_ms = in.t_ms, .n = in.n },
+                            (struct pack_values){ .kind = PACK_INT_HISTOGRAM, .histograms = in.h }),
+            OK);
+        struct pack p = must_parse(must_finish(w));
+        struct pack_chunk chunk = pack_chunk(&p, 0);
+
+        assert_int_equal(pack_read(&p, &chunk, NULL, &got, NULL), OK);
+        assert_int_equal(got.n, in.n);
+        for (size_t i = 0; i < in.n; i++)
+            assert_true(histogram_identical(got.h[i], in.h[i]));
+        bytes[k] = p.data.len;
+        column_free(&in);
+        column_free(&got);
+        pack_writer_free(w);
+    }
+    assert_true(bytes[3] * 3 < bytes[0]);
+    arena_free(a);
+}
+
 /* Three series, of which the first two share their times; too long for the directory. */
 static void fill_example(struct column *c, uint32_t id)
 {
@@ -707,6 +747,7 @@ int main(void)
         cmocka_unit_test(equal_times_are_stored_once),
         cmocka_unit_test(a_pack_is_full_at_its_target_size),
         cmocka_unit_test(histograms_and_start_times_survive),
+        cmocka_unit_test(histograms_of_changing_layout_survive),
         cmocka_unit_test(packs_of_plain_values_stay_readable),
         cmocka_unit_test(each_flipped_bit_refuses_only_the_series_it_touches),
         cmocka_unit_test(a_cut_pack_is_refused),

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "storage/codec_float.h"
+#include "storage/codec_histogram.h"
 #include "storage/histogram.h"
 #include "storage/pack_cache.h"
 #include "storage/pack_private.h"
@@ -157,11 +158,14 @@ static void take_values(struct walk *w, struct pack_chunk *c, uint8_t head)
 
 static enum pack_kind kind_of(uint8_t content)
 {
-    static const enum pack_kind kinds[PACK_CONTENT_COUNT] = { [PACK_FLOATS] = PACK_FLOAT,
-                                                              [PACK_INT_ROWS] = PACK_INT_HISTOGRAM,
-                                                              [PACK_FLOAT_ROWS] =
-                                                                  PACK_FLOAT_HISTOGRAM,
-                                                              [PACK_BUCKET] = PACK_FLOAT };
+    static const enum pack_kind kinds[PACK_CONTENT_COUNT] = {
+        [PACK_FLOATS] = PACK_FLOAT,
+        [PACK_INT_ROWS] = PACK_INT_HISTOGRAM,
+        [PACK_FLOAT_ROWS] = PACK_FLOAT_HISTOGRAM,
+        [PACK_BUCKET] = PACK_FLOAT,
+        [PACK_INT_COLUMNS] = PACK_INT_HISTOGRAM,
+        [PACK_FLOAT_COLUMNS] = PACK_FLOAT_HISTOGRAM,
+    };
 
     return content < PACK_CONTENT_COUNT ? kinds[content] : PACK_KIND_COUNT;
 }
@@ -542,15 +546,27 @@ enum errc pack_decode_rows(struct bytes payload, const int64_t *t_ms, size_t n, 
     return rc == OK && reader_left(&r) > 0 ? ERR_CORRUPT : rc;
 }
 
-static enum errc read_rows(const struct pack *p, const struct pack_chunk *chunk,
-                           const int64_t *t_ms, struct column *out, struct err *err)
+static enum errc decode_columns(struct bytes payload, const int64_t *t_ms, size_t n,
+                                bool is_integer, struct column *out)
+{
+    struct reader r = reader_on(payload);
+    enum errc rc = histograms_decode(&r, is_integer, t_ms, n, out);
+
+    return rc == OK && reader_left(&r) > 0 ? ERR_CORRUPT : rc;
+}
+
+static enum errc read_histograms(const struct pack *p, const struct pack_chunk *chunk,
+                                 const int64_t *t_ms, struct column *out, struct err *err)
 {
     struct bytes payload = { p->data.ptr + chunk->values.at, chunk->values.len };
+    bool is_integer = chunk->kind == PACK_INT_HISTOGRAM;
     enum errc rc = chunk->is_inline ? OK : open_column(p, chunk->values, &payload, err);
 
     if (rc != OK)
         return rc;
-    rc = pack_decode_rows(payload, t_ms, chunk->n, chunk->content == PACK_INT_ROWS, out);
+    rc = chunk->content == PACK_INT_ROWS || chunk->content == PACK_FLOAT_ROWS
+             ? pack_decode_rows(payload, t_ms, chunk->n, is_integer, out)
+             : decode_columns(payload, t_ms, chunk->n, is_integer, out);
     if (rc == ERR_CORRUPT)
         rc = damaged("values", chunk->values, err);
     return rc == ERR_NOMEM ? err_set(err, ERR_NOMEM, 0, "out of memory") : rc;
@@ -581,7 +597,7 @@ static enum errc read_values(const struct pack *p, const struct pack_chunk *chun
 
     if (chunk->kind != PACK_FLOAT) { /* appended one by one, which writes the times as well */
         rc = read_times(p, chunk, source, t_ms, err);
-        return rc == OK ? read_rows(p, chunk, t_ms, out, err) : rc;
+        return rc == OK ? read_histograms(p, chunk, t_ms, out, err) : rc;
     }
     rc = read_times(p, chunk, source, out->t_ms + out->n, err);
     if (rc == OK)

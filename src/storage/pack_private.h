@@ -39,6 +39,7 @@
  *   times, starts    codec_ints.h; 0 is an unknown start time
  *   floats           codec_float.h
  *   rows             uvarint length, then the encoding of histogram.h, for each histogram
+ *   columns          codec_histogram.h
  *   group            u8 number of buckets m, m times uvarint bytes, m columns as of floats. The value
  *                    of a bucket is the sum of the numbers of its column and those before it; what is
  *                    no finite number in its own column is its value, and is no part of the sum
@@ -83,6 +84,8 @@ enum pack_content {
     PACK_INT_ROWS,
     PACK_FLOAT_ROWS,
     PACK_BUCKET,
+    PACK_INT_COLUMNS,
+    PACK_FLOAT_COLUMNS,
     PACK_CONTENT_COUNT,
 };
 

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/vec.h"
 #include "storage/codec_float.h"
+#include "storage/codec_histogram.h"
 #include "storage/histogram.h"
 #include "storage/pack_private.h"
 
@@ -272,15 +273,23 @@ static void encode_rows(struct pack_writer *w, bool is_integer, const struct his
     }
 }
 
-static struct pack_span encode_values(struct pack_writer *w, const struct pack_values *v, size_t n)
+static void encode_values(struct pack_writer *w, const struct pack_values *v, size_t n,
+                          struct chunk *c)
 {
+    bool is_integer = v->kind == PACK_INT_HISTOGRAM;
     size_t at = w->columns.len;
 
-    if (v->kind == PACK_FLOAT)
+    if (v->kind == PACK_FLOAT) {
+        c->content = PACK_FLOATS;
         floats_encode(&w->columns, v->floats, n, &w->floats);
-    else
-        encode_rows(w, v->kind == PACK_INT_HISTOGRAM, v->histograms, n);
-    return (struct pack_span){ (uint32_t)at, (uint32_t)(w->columns.len - at) };
+    } else if (histograms_suit(v->histograms, n)) {
+        c->content = is_integer ? PACK_INT_COLUMNS : PACK_FLOAT_COLUMNS;
+        histograms_encode(&w->columns, v->histograms, n, &w->floats);
+    } else {
+        c->content = is_integer ? PACK_INT_ROWS : PACK_FLOAT_ROWS;
+        encode_rows(w, is_integer, v->histograms, n);
+    }
+    c->values = (struct pack_span){ (uint32_t)at, (uint32_t)(w->columns.len - at) };
 }
 
 static struct pack_span encode_starts(struct pack_writer *w, const int64_t *start_ms, size_t n)
@@ -297,27 +306,14 @@ static struct pack_span encode_starts(struct pack_writer *w, const int64_t *star
     return (struct pack_span){ (uint32_t)at, (uint32_t)(w->columns.len - at) };
 }
 
-static enum pack_content content_of(enum pack_kind kind)
-{
-    static const enum pack_content contents[] = { [PACK_FLOAT] = PACK_FLOATS,
-                                                  [PACK_INT_HISTOGRAM] = PACK_INT_ROWS,
-                                                  [PACK_FLOAT_HISTOGRAM] = PACK_FLOAT_ROWS };
-
-    _Static_assert(ARRAY_LEN(contents) == PACK_KIND_COUNT, "a content for each kind");
-    return contents[kind];
-}
-
 enum errc pack_writer_add(struct pack_writer *w, uint32_t id, struct pack_times times,
                           struct pack_values values)
 {
     struct mark before = mark(w);
-    struct chunk chunk = { .id = id,
-                           .min_t_ms = times.t_ms[0],
-                           .content = (uint8_t)content_of(values.kind),
-                           .times = intern_times(w, times) };
+    struct chunk chunk = { .id = id, .min_t_ms = times.t_ms[0], .times = intern_times(w, times) };
 
     if (chunk.times != UINT32_MAX) {
-        chunk.values = encode_values(w, &values, times.n);
+        encode_values(w, &values, times.n, &chunk);
         chunk.starts = encode_starts(w, values.start_ms, times.n);
     }
     if (chunk.times == UINT32_MAX || !append_chunk(w, &chunk))
