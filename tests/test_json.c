@@ -123,6 +123,19 @@ static void values_are_strings(void **state)
     buf_free(&b);
 }
 
+static void samples_are_pairs(void **state)
+{
+    struct buf b = { 0 };
+
+    (void)state;
+    json_sample(&b, 1435781451781, 1e-7);
+    json_sample(&b, -1500, -0.0);
+    json_sample(&b, INT64_MIN, INFINITY);
+    assert_text(&b, "[1435781451.781,\"1e-07\"][-1.500,\"-0\"]"
+                    "[-9223372036854775.808,\"+Inf\"]");
+    buf_free(&b);
+}
+
 static void times_are_rfc_3339(void **state)
 {
     static const struct {
@@ -154,7 +167,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(strings_are_escaped), cmocka_unit_test(labels_are_an_object),
         cmocka_unit_test(times_are_seconds),   cmocka_unit_test(values_are_strings),
-        cmocka_unit_test(times_are_rfc_3339),
+        cmocka_unit_test(samples_are_pairs),   cmocka_unit_test(times_are_rfc_3339),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,30 +87,53 @@ void json_text(struct buf *b, struct str s)
     add_string(b, s, true);
 }
 
-/* Decimal digits of v, at least width of them. */
-static void add_digits(struct buf *b, uint64_t v, size_t width)
-{
-    char text[20];
-    size_t i = sizeof text;
+enum { TIME_MAX = 32 }; /* longest text of a time */
 
-    while (v || sizeof text - i < width) {
-        text[--i] = (char)('0' + v % 10);
-        v /= 10;
+/* As json_time(), to out; returns the length. */
+static size_t format_time(int64_t t_ms, char out[TIME_MAX])
+{
+    uint64_t abs = t_ms < 0 ? 0 - (uint64_t)t_ms : (uint64_t)t_ms;
+    uint64_t seconds = abs / 1000, ms = abs % 1000;
+    char text[TIME_MAX];
+    size_t i = sizeof text, n = 0;
+
+    if (ms) {
+        for (int k = 0; k < 3; k++, ms /= 10)
+            text[--i] = (char)('0' + ms % 10);
+        text[--i] = '.';
     }
-    buf_add(b, text + i, sizeof text - i);
+    do
+        text[--i] = (char)('0' + seconds % 10);
+    while (seconds /= 10);
+    if (t_ms < 0)
+        out[n++] = '-';
+    memcpy(out + n, text + i, sizeof text - i);
+    return n + sizeof text - i;
 }
 
 void json_time(struct buf *b, int64_t t_ms)
 {
-    uint64_t abs = t_ms < 0 ? 0 - (uint64_t)t_ms : (uint64_t)t_ms;
+    uint8_t *to = buf_reserve(b, TIME_MAX);
 
-    if (t_ms < 0)
-        buf_u8(b, '-');
-    add_digits(b, abs / 1000, 1);
-    if (abs % 1000) {
-        buf_u8(b, '.');
-        add_digits(b, abs % 1000, 3);
-    }
+    if (to)
+        b->len += format_time(t_ms, (char *)to);
+}
+
+/* Made for every point of a result, so memory is asked for once. */
+void json_sample(struct buf *b, int64_t t_ms, double v)
+{
+    char *to = (char *)buf_reserve(b, TIME_MAX + NUMBER_MAX + 5), *p = to;
+
+    if (!to)
+        return;
+    *p++ = '[';
+    p += format_time(t_ms, p);
+    *p++ = ',';
+    *p++ = '"';
+    p += number_format(v, NUMBER_JSON, p);
+    *p++ = '"';
+    *p++ = ']';
+    b->len += (size_t)(p - to);
 }
 
 void json_time_shortest(struct buf *b, int64_t t_ms)

@@ -24,6 +24,9 @@ void json_time_shortest(struct buf *b, int64_t t_ms);
 /* A sample value, a string in quotes: "1e-07", "NaN", "+Inf". */
 void json_value(struct buf *b, double v);
 
+/* A sample: [1435781451.781,"1e-07"] */
+void json_sample(struct buf *b, int64_t t_ms, double v);
+
 /* A scalar's value: in quotes and never with an exponent. */
 void json_scalar(struct buf *b, double v);
 

@@ -44,13 +44,14 @@ static void write_point(struct buf *b, const struct result_series *s, size_t i)
 {
     const struct histogram *h = result_histogram(s, i);
 
+    if (!h) {
+        json_sample(b, s->points[i].t_ms, s->points[i].v);
+        return;
+    }
     buf_u8(b, '[');
     json_time(b, s->points[i].t_ms);
     buf_u8(b, ',');
-    if (h)
-        json_histogram(b, h);
-    else
-        json_value(b, s->points[i].v);
+    json_histogram(b, h);
     buf_u8(b, ']');
 }
 
