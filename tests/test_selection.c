@@ -113,11 +113,99 @@ static void series_of_the_head_without_samples_in_the_range_are_left_out(void **
     db_close(db);
 }
 
+/* What db_read_newest() gives of up{job="x"}: the newest sample is the last of it. */
+static struct column newest(struct db *db, int64_t min_t_ms, int64_t max_t_ms)
+{
+    struct arena *a = arena_new(0);
+    struct matcher m;
+    struct series_list list;
+    struct column c = { 0 };
+    struct db_view *v;
+
+    assert_int_equal(matcher_init(&m, MATCH_EQ, METRIC_NAME, STR("up"), a, NULL), OK);
+    assert_int_equal(db_view_open(db, min_t_ms, max_t_ms, &v, NULL), OK);
+    assert_int_equal(db_select(v, &m, 1, min_t_ms, max_t_ms, a, &list, NULL), OK);
+    if (list.n > 0)
+        assert_int_equal(db_read_newest(v, &list.items[0], min_t_ms, max_t_ms, &c, NULL), OK);
+    db_view_close(v);
+    matcher_free(&m);
+    arena_free(a);
+    return c;
+}
+
+static void check_newest(struct db *db, int64_t max_t_ms, double want)
+{
+    struct column c = newest(db, max_t_ms - 300000, max_t_ms);
+
+    assert_true(c.n > 0 && c.v[c.n - 1] == want);
+    column_free(&c);
+}
+
+static void the_newest_sample_is_that_of_the_range_wherever_it_is(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct column c;
+
+    (void)state;
+    append(db, "up job=x", T0, 1);
+    append(db, "up job=x", T0 + 15000, 2);
+    check_newest(db, T0 + 20000, 2);
+    check_newest(db, T0 + 15000, 2);
+    check_newest(db, T0 + 14999, 1); /* newer ones are there */
+    append(db, "up job=x", T0 + 5000, 3);
+    check_newest(db, T0 + 20000, 2); /* after a late one, too */
+    check_newest(db, T0 + 6000, 3);
+    flush_db(db);
+    check_newest(db, T0 + 20000, 2); /* from disk */
+    append(db, "up job=x", T0 + 30000, 4);
+    check_newest(db, T0 + 40000, 4);
+    check_newest(db, T0 + 20000, 2);
+    c = newest(db, T0 + 30001, T0 + 600000);
+    assert_int_equal(c.n, 0);
+    column_free(&c);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
+static void values_of_selected_series_are_complete(void **state)
+{
+    struct db_options o = test_db_options(NULL);
+    struct db *db = open_db(&o);
+    struct arena *a = arena_new(0);
+    struct str_list list;
+    struct db_view *v;
+    struct matcher m;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        char text[64];
+
+        snprintf(text, sizeof text, i % 3 ? "up job=x i=%d" : "up job=x a=1 i=%d", i % 400);
+        append(db, text, T0 + i, 1);
+    }
+    assert_int_equal(matcher_init(&m, MATCH_EQ, STR("job"), STR("x"), a, NULL), OK);
+    assert_int_equal(db_view_open(db, INT64_MIN, INT64_MAX, &v, NULL), OK);
+    assert_int_equal(db_label_values(v, STR("i"), &m, 1, a, &list, NULL), OK);
+    assert_int_equal(list.n, 400);
+    assert_int_equal(db_label_names(v, &m, 1, a, &list, NULL), OK);
+    assert_int_equal(list.n, 4);
+    assert_int_equal(db_label_values(v, STR("none"), &m, 1, a, &list, NULL), OK);
+    assert_int_equal(list.n, 0);
+    db_view_close(v);
+    matcher_free(&m);
+    arena_free(a);
+    db_close(db);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new_series_are_found_and_others_change_nothing),
         cmocka_unit_test(days_and_flushes_make_other_selections),
+        cmocka_unit_test(the_newest_sample_is_that_of_the_range_wherever_it_is),
+        cmocka_unit_test(values_of_selected_series_are_complete),
         cmocka_unit_test(series_of_the_head_without_samples_in_the_range_are_left_out),
     };
 

@@ -25,6 +25,7 @@ struct reading {
     struct column column; /* scratch */
     struct column before; /* likewise, for the histogram before the first */
     uint64_t held;        /* samples counted for column */
+    bool newest_only;     /* of each series the newest sample is enough */
 };
 
 static enum errc reading_open(struct reading *r, const struct node *selector, struct err *err)
@@ -39,7 +40,8 @@ static enum errc reading_next(struct reading *r, size_t i, struct err *err)
     enum errc rc = query_poll(r->q, err);
 
     if (rc == OK)
-        rc = db_read(r->q->shared->view, &r->list.items[i], r->min_ms, r->max_ms, &r->column, err);
+        rc = (r->newest_only ? db_read_newest : db_read)(r->q->shared->view, &r->list.items[i],
+                                                         r->min_ms, r->max_ms, &r->column, err);
     if (rc != OK)
         return rc;
     query_next_series(r->q);
@@ -201,6 +203,7 @@ enum errc eval_selector(struct query *q, const struct node *n, enum pick pick, s
         .q = q,
         .min_ms = time_add(time_sub(ref_time(&q->steps, m, 0), lookback), 1),
         .max_ms = m->smoothed ? time_add(last, lookback) : last,
+        .newest_only = q->steps.n == 1 && !m->smoothed,
     };
     struct picking p = { .n = n, .pick = pick };
     enum errc rc = values_new(q, &p.v, err);

@@ -227,6 +227,10 @@ MUST_USE enum errc db_exemplars(struct db_view *v, const struct matcher *matcher
                                 int64_t min_t_ms, int64_t max_t_ms, struct arena *a,
                                 struct exemplar_list *out, struct err *err);
 
+/* The same, but of the samples only the newest has to be there: often it can be had much cheaper. */
+MUST_USE enum errc db_read_newest(struct db_view *v, const struct series *s, int64_t min_t_ms,
+                                  int64_t max_t_ms, struct column *out, struct err *err);
+
 struct str_list {
     struct str *items; /* sorted bytewise, each once */
     size_t n;

@@ -288,7 +288,25 @@ enum errc db_read(struct db_view *v, const struct series *s, int64_t min_t_ms, i
     return rc;
 }
 
+enum errc db_read_newest(struct db_view *v, const struct series *s, int64_t min_t_ms,
+                         int64_t max_t_ms, struct column *out, struct err *err)
+{
+    uint32_t ref = s->found->head_ref;
+    int64_t max = max_t_ms < v->max_t_ms ? max_t_ms : v->max_t_ms;
+    int64_t min = min_t_ms > v->min_t_ms ? min_t_ms : v->min_t_ms;
+    struct sample newest;
+
+    if (ref == HEAD_NO_SERIES || !head_newest(v->db->head, ref, min, max, &newest))
+        return db_read(v, s, min_t_ms, max_t_ms, out, err);
+    column_clear(out);
+    return column_add(out, newest.t_ms, newest.v)
+               ? OK
+               : err_set(err, ERR_NOMEM, 0, "no memory for samples");
+}
+
 /* ---- label names and values ---- */
+
+enum { RECENT_TEXTS = 256 }; /* a power of two */
 
 /* A set of texts in the making. */
 struct text_set {
@@ -297,6 +315,7 @@ struct text_set {
     size_t n, cap;
     struct table by_text;
     bool failed;
+    struct str recent[RECENT_TEXTS]; /* by address: stored series share their texts */
 };
 
 static bool text_is(const void *ctx, uint32_t id, const void *key)
@@ -357,6 +376,28 @@ static enum errc text_set_finish(struct text_set *set, enum errc rc, struct str_
     return rc;
 }
 
+/* The same for a text that many series have, at one place in memory as long as the set lives. */
+static void text_set_add_shared(struct text_set *set, struct str text)
+{
+    uintptr_t address = (uintptr_t)text.ptr;
+    struct str *recent = &set->recent[(address >> 3 ^ address >> 11) & (RECENT_TEXTS - 1)];
+
+    if (recent->ptr == text.ptr && recent->len == text.len)
+        return;
+    *recent = text;
+    (void)text_set_add(set, text);
+}
+
+/* Where a label is, looked for first where it was in the series before; ls.n when it is not. */
+static size_t label_near(struct labels ls, struct str name, size_t at)
+{
+    if (at < ls.n && str_equal(ls.items[at].name, name))
+        return at;
+    for (at = 0; at < ls.n && !str_equal(ls.items[at].name, name);)
+        at++;
+    return at;
+}
+
 /* Names (name NULL) or values of the selected series. */
 static enum errc collect_selected(struct db_view *v, const struct str *name,
                                   const struct matcher *matchers, size_t n, struct text_set *set,
@@ -365,14 +406,13 @@ static enum errc collect_selected(struct db_view *v, const struct str *name,
     struct series_list list;
     enum errc rc = db_select(v, matchers, n, v->min_t_ms, v->max_t_ms, set->arena, &list, err);
 
-    for (size_t i = 0; rc == OK && i < list.n; i++) {
+    for (size_t i = 0, at = 0; rc == OK && i < list.n; i++) {
         struct labels ls = list.items[i].labels;
 
-        for (size_t k = 0; k < ls.n; k++)
-            if (!name)
-                (void)text_set_add(set, ls.items[k].name);
-            else if (str_equal(ls.items[k].name, *name))
-                (void)text_set_add(set, ls.items[k].value);
+        if (name && (at = label_near(ls, *name, at)) < ls.n)
+            text_set_add_shared(set, ls.items[at].value);
+        for (size_t k = 0; !name && k < ls.n; k++)
+            text_set_add_shared(set, ls.items[k].name);
     }
     return rc;
 }

@@ -768,10 +768,27 @@ enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_
     return ok ? OK : ERR_NOMEM;
 }
 
+bool head_newest(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
+                 struct sample *out)
+{
+    struct shard *shard = shard_of(h, ref);
+    const struct series_record *r = record(h, ref);
+    bool found;
+
+    pthread_mutex_lock(&shard->lock);
+    found = !r->late && !r->has_extra && !run_is_empty(r->open.end)
+            && r->open.newest_t_ms >= min_t_ms && r->open.newest_t_ms <= max_t_ms;
+    if (found)
+        *out = (struct sample){ r->open.newest_t_ms, f64_from_bits(r->open.last_bits) };
+    pthread_mutex_unlock(&shard->lock);
+    return found;
+}
+
 static bool run_may_have(const struct run_pool *pool, struct run_end end, int64_t newest_t_ms,
                          int64_t min_t_ms, int64_t max_t_ms)
 {
-    return !run_is_empty(end) && newest_t_ms >= min_t_ms && run_begins_by(pool, end, max_t_ms);
+    return !run_is_empty(end) && newest_t_ms >= min_t_ms
+           && (newest_t_ms <= max_t_ms || run_begins_by(pool, end, max_t_ms));
 }
 
 static bool may_have(const struct shard *shard, uint32_t ref, const struct series_record *r,

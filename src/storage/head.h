@@ -122,6 +122,11 @@ void head_drop_frozen(struct head *h);
 MUST_USE enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
                              uint64_t after, struct column *out, bool *overlaps);
 
+/* The newest sample of all that ref ever got, when it lies in the time range and is at hand; false:
+ * head_read() must be asked. */
+bool head_newest(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
+                 struct sample *out);
+
 /* Whether ref may have samples in the time range, frozen ones counted as in head_read. */
 bool head_has_samples(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
                       uint64_t after);
