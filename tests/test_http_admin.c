@@ -106,7 +106,7 @@ static void nothing_is_done_unless_the_flag_is_set(void **state)
 {
     static const char *const targets[] = { ADMIN "flush", ADMIN "flush?compact=true",
                                            ADMIN "delete_series?match[]=m",
-                                           ADMIN "clean_tombstones" };
+                                           ADMIN "clean_tombstones", ADMIN "snapshot" };
     struct db_stats s;
     struct fixture *f = *state;
 
@@ -177,6 +177,23 @@ static void series_are_deleted_within_a_range(void **state)
     assert_int_equal(n_samples(f, "n job=b"), 2);
 }
 
+static void a_snapshot_answers_with_its_name(void **state)
+{
+    static const char before[] = "{\"status\":\"success\",\"data\":{\"name\":\"20231114T221320Z-";
+    struct fixture *f = *state;
+    struct answer a;
+
+    add(f, "m", NOW_S * 1000LL, 1);
+    a = post(f, ADMIN "snapshot?skip_head=false");
+    assert_int_equal(a.status, 200);
+    assert_int_equal(strncmp(answer_text(&a), before, strlen(before)), 0);
+    assert_int_equal(strlen(answer_text(&a)), strlen(before) + 16 + 3);
+    answer_free(&a);
+    assert_post(f, ADMIN "snapshot?skip_head=x", 400,
+                BAD_DATA("invalid parameter \\\"skip_head\\\": unable to parse boolean \\\"x\\\" "
+                         "(true or false)"));
+}
+
 static void a_bad_request_deletes_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -203,6 +220,7 @@ int main(void)
         TEST(flush_empties_memory_and_compacts_on_request),
         TEST(only_post_and_put_are_taken),
         TEST(series_are_deleted_within_a_range),
+        TEST(a_snapshot_answers_with_its_name),
         TEST(a_bad_request_deletes_nothing),
     };
 

@@ -65,6 +65,7 @@ const struct route api_routes[] = {
       JSON_DB },
     { "/api/v1/admin/tsdb/clean_tombstones", ADMIN, HTTP_ADMIN, API_MAX_FORM, api_admin_clean,
       JSON_DB },
+    { "/api/v1/admin/tsdb/snapshot", ADMIN, HTTP_ADMIN, API_MAX_FORM, api_admin_snapshot, JSON_DB },
     { "/-/healthy", HTTP_GET, HTTP_CHEAP, 0, api_healthy, 0 },
     { "/-/ready", HTTP_GET, HTTP_CHEAP, 0, api_ready, 0 },
     { "/-/reload", HTTP_POST | HTTP_PUT, HTTP_CHEAP, API_MAX_FORM, api_reload, 0 },

@@ -107,3 +107,23 @@ void api_admin_clean(void *ctx, const struct http_request *rq, struct http_respo
     if (is_enabled(api, rs))
         respond(rs, db_clean(api_db(api), rq->cancel, &err), &err);
 }
+
+void api_admin_snapshot(void *ctx, const struct http_request *rq, struct http_response *rs)
+{
+    struct api *api = ctx;
+    struct err err = err_in(rq->arena);
+    char name[DB_SNAPSHOT_NAME_MAX];
+    bool skip_head;
+    enum errc rc;
+
+    if (!is_enabled(api, rs) || !read_switch(rq, rs, "skip_head", &skip_head))
+        return;
+    rc = db_snapshot(api_db(api), skip_head, rq->cancel, name, &err);
+    if (rc != OK) {
+        respond(rs, rc, &err);
+        return;
+    }
+    api_begin(rs);
+    buf_printf(&rs->body, "{\"name\":\"%s\"}", name);
+    api_end(&rs->body, &(struct api_notes){ 0 });
+}

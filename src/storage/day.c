@@ -80,6 +80,56 @@ enum errc day_get(struct day *d, struct kv_txn *t, unsigned table, struct bytes 
     return rc;
 }
 
+/* As LMDB orders keys. */
+static int compare_keys(struct bytes a, struct bytes b)
+{
+    return str_cmp((struct str){ (const char *)a.ptr, a.len },
+                   (struct str){ (const char *)b.ptr, b.len });
+}
+
+/* Whether the entry at the place lies on the given side (-1 before, 1 after) of the key, and is
+ * what was written under its own. */
+static enum errc check_neighbour(struct day *d, const struct kv_cursor *c, unsigned table,
+                                 struct bytes key, int side, struct err *err)
+{
+    struct bytes value = c->value;
+    int order = compare_keys(c->key, key);
+
+    if ((side < 0 ? order >= 0 : order <= 0) || !seal_check(&value, c->key))
+        return day_corrupt(d, tables[table], key_number(key), err);
+    return OK;
+}
+
+enum errc day_prove_first(struct day *d, struct kv_txn *t, unsigned table, struct bytes key,
+                          struct err *err)
+{
+    struct kv_cursor c = { 0 };
+    enum errc rc = kv_cursor_open(t, table, &c, err);
+
+    if (rc == OK) {
+        rc = kv_seek(&c, key, err);
+        rc = rc == OK ? kv_prev(&c, err) : rc == ERR_NOT_FOUND ? kv_last(&c, err) : rc;
+    }
+    if (rc == OK)
+        rc = check_neighbour(d, &c, table, key, -1, err);
+    kv_cursor_close(&c);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+enum errc day_prove_absent(struct day *d, struct kv_txn *t, unsigned table, struct bytes key,
+                           struct err *err)
+{
+    struct kv_cursor c = { 0 };
+    enum errc rc = kv_cursor_open(t, table, &c, err);
+
+    if (rc == OK)
+        rc = kv_seek(&c, key, err);
+    if (rc == OK)
+        rc = check_neighbour(d, &c, table, key, 1, err);
+    kv_cursor_close(&c);
+    return rc == OK || rc == ERR_NOT_FOUND ? day_prove_first(d, t, table, key, err) : rc;
+}
+
 enum errc day_find_symbol(struct day *d, struct kv_txn *t, struct str text, uint32_t *out,
                           struct err *err)
 {
@@ -89,8 +139,10 @@ enum errc day_find_symbol(struct day *d, struct kv_txn *t, struct str text, uint
     enum errc rc = day_get(d, t, DAY_SYMBOL_HASHES, key_u64(&hash_key, hash), &ids, err);
 
     *out = 0;
+    if (rc == ERR_NOT_FOUND)
+        return day_prove_absent(d, t, DAY_SYMBOL_HASHES, key_u64(&hash_key, hash), err);
     if (rc != OK)
-        return rc == ERR_NOT_FOUND ? OK : rc;
+        return rc;
     for (size_t i = 0; i + 4 <= ids.len; i += 4) {
         uint32_t id = load_u32le(ids.ptr + i);
 
@@ -291,34 +343,60 @@ static enum errc load(struct day *d, bool create, struct err *err)
     return rc;
 }
 
-enum errc day_open(const char *path, int64_t day, size_t map_bytes, bool create, struct day **out,
-                   struct err *err)
+static enum errc open_day(const struct kv_options *o, int64_t day, struct day **out,
+                          struct err *err)
 {
-    struct kv_options options = { .path = path,
-                                  .map_bytes = map_bytes,
-                                  .create = create,
-                                  .tables = tables,
-                                  .n_tables = DAY_TABLES,
-                                  .n_added = DAY_TABLES - DAY_EXEMPLARS };
     struct day *d = calloc(1, sizeof *d);
     enum errc rc;
 
     if (!d)
-        return err_set(err, ERR_NOMEM, 0, "open %s: out of memory", path);
+        return err_set(err, ERR_NOMEM, 0, "open %s: out of memory", o->path);
     d->number = day;
     d->min_t_ms = INT64_MAX;
     d->max_t_ms = INT64_MIN;
     atomic_init(&d->refs, 1);
     pthread_mutex_init(&d->lock, NULL);
-    rc = kv_open(&options, &d->kv, err);
+    rc = kv_open(o, &d->kv, err);
     if (rc == OK)
-        rc = load(d, create, err);
+        rc = load(d, o->create, err);
     if (rc != OK) {
         day_unref(d);
         return rc;
     }
     *out = d;
     return OK;
+}
+
+static struct kv_options options_of(const char *path, size_t map_bytes)
+{
+    return (struct kv_options){ .path = path,
+                                .map_bytes = map_bytes,
+                                .tables = tables,
+                                .n_tables = DAY_TABLES,
+                                .n_added = DAY_TABLES - DAY_EXEMPLARS };
+}
+
+enum errc day_open(const char *path, int64_t day, size_t map_bytes, bool create, struct day **out,
+                   struct err *err)
+{
+    struct kv_options o = options_of(path, map_bytes);
+
+    o.create = create;
+    return open_day(&o, day, out, err);
+}
+
+enum errc day_open_read_only(const char *path, int64_t day, size_t map_bytes, struct day **out,
+                             struct err *err)
+{
+    struct kv_options o = options_of(path, map_bytes);
+
+    o.read_only = true;
+    return open_day(&o, day, out, err);
+}
+
+enum errc day_copy_begin(struct day *d, struct kv_copy **out, struct err *err)
+{
+    return kv_copy_begin(d->kv, out, err);
 }
 
 struct day *day_ref(struct day *d)

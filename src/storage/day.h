@@ -32,6 +32,9 @@ struct stored_exemplar;
  * format), ERR_IO. The caller has one reference. */
 MUST_USE enum errc day_open(const char *path, int64_t day, size_t map_bytes, bool create,
                             struct day **out, struct err *err);
+/* The same for reading only: nothing is changed, and nobody may be writing to it. */
+MUST_USE enum errc day_open_read_only(const char *path, int64_t day, size_t map_bytes,
+                                      struct day **out, struct err *err);
 struct day *day_ref(struct day *d);
 void day_unref(struct day *d); /* closes the file with the last reference; NULL is fine */
 
@@ -52,6 +55,10 @@ struct day_summary {
     uint64_t largest; /* samples of the flush that has most: the others came late, or early */
 };
 struct day_summary day_summary(const struct day *d);
+
+/* The file as it is now, to be copied while others go on (kv.h). */
+struct kv_copy;
+MUST_USE enum errc day_copy_begin(struct day *d, struct kv_copy **out, struct err *err);
 
 /* ---- writing: one flush ---- */
 

@@ -136,6 +136,14 @@ MUST_USE enum errc day_corrupt(const struct day *d, const char *what, uint64_t n
 MUST_USE enum errc day_get(struct day *d, struct kv_txn *t, unsigned table, struct bytes key,
                            struct bytes *value, struct err *err);
 
+/* Whether a key is not in a table for sure: a damaged key may hide an entry, but then one of the two
+ * that should be its neighbours does not fit. ERR_CORRUPT says that it is not sure. */
+MUST_USE enum errc day_prove_absent(struct day *d, struct kv_txn *t, unsigned table,
+                                    struct bytes key, struct err *err);
+/* The same for all keys before key, from the one that is found next to it on. */
+MUST_USE enum errc day_prove_first(struct day *d, struct kv_txn *t, unsigned table,
+                                   struct bytes key, struct err *err);
+
 /* The symbol of a text, 0 when the file has none. */
 MUST_USE enum errc day_find_symbol(struct day *d, struct kv_txn *t, struct str text, uint32_t *out,
                                    struct err *err);

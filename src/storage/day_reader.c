@@ -186,6 +186,38 @@ static enum errc postings_at(struct day_txn *t, uint32_t name, uint32_t value, s
     return rc == OK ? kv_seek(c, key_postings(&key, name, value, 0), err) : rc;
 }
 
+/* That an entry's key is the one it was written under. */
+static enum errc check_posting(struct day_txn *t, const struct kv_cursor *c, struct err *err)
+{
+    struct bytes value = c->value;
+
+    return open_seal(t, &value, c->key)
+               ? OK
+               : day_corrupt(t->day, "postings of name", parse_posting_key(c->key).name, err);
+}
+
+/* That the entries of a name, or of a pair, do not begin before the place where they were found:
+ * damaged keys may hide some. */
+static enum errc prove_first(struct day_txn *t, uint32_t name, uint32_t value, struct err *err)
+{
+    struct day_key key;
+
+    return day_prove_first(t->day, t->kv, DAY_POSTINGS, key_postings(&key, name, value, 0), err);
+}
+
+/* The same for their end: the entry after them is what it says. */
+static enum errc prove_end(struct day_txn *t, const struct kv_cursor *c, struct posting_key last,
+                           struct err *err)
+{
+    struct posting_key key = parse_posting_key(c->key);
+    struct bytes value = c->value;
+
+    if (key.name < last.name || (key.name == last.name && key.value < last.value)
+        || !open_seal(t, &value, c->key))
+        return day_corrupt(t->day, "postings of name", last.name, err);
+    return OK;
+}
+
 /* Calls fn for each value of the name that a visible flush has. */
 static enum errc each_value(void *ctx, struct str name, bool (*fn)(void *fn_ctx, struct str value),
                             void *fn_ctx, struct err *err)
@@ -197,11 +229,19 @@ static enum errc each_value(void *ctx, struct str name, bool (*fn)(void *fn_ctx,
 
     if (rc != OK || name_id == 0)
         return rc;
-    for (rc = postings_at(t, name_id, 0, &c, err); rc == OK; rc = kv_next(&c, err)) {
+    rc = prove_first(t, name_id, 0, err);
+    if (rc == OK)
+        rc = postings_at(t, name_id, 0, &c, err);
+    for (; rc == OK; rc = kv_next(&c, err)) {
         struct posting_key key = parse_posting_key(c.key);
         struct str text;
 
-        if (key.name != name_id)
+        if (key.name != name_id) {
+            rc = prove_end(t, &c, (struct posting_key){ name_id, UINT32_MAX, 0 }, err);
+            break;
+        }
+        rc = check_posting(t, &c, err);
+        if (rc != OK)
             break;
         if (key.value == last_value || key.flush > last_flush(t))
             continue;
@@ -258,11 +298,16 @@ static enum errc find_postings(void *ctx, struct str name, struct str value, str
         rc = day_find_symbol(t->day, t->kv, value, &value_id, err);
     if (rc != OK || !value_id)
         return rc;
-    for (rc = postings_at(t, name_id, value_id, &c, err); rc == OK; rc = kv_next(&c, err)) {
+    rc = prove_first(t, name_id, value_id, err);
+    if (rc == OK)
+        rc = postings_at(t, name_id, value_id, &c, err);
+    for (; rc == OK; rc = kv_next(&c, err)) {
         struct posting_key key = parse_posting_key(c.key);
 
-        if (key.name != name_id || key.value != value_id || key.flush > last_flush(t))
+        if (key.name != name_id || key.value != value_id || key.flush > last_flush(t)) {
+            rc = prove_end(t, &c, (struct posting_key){ name_id, value_id, 0 }, err);
             break;
+        }
         rc = decode_postings(t, &c, a, out, err);
         if (rc != OK)
             break;
@@ -303,6 +348,9 @@ enum errc day_each_name(struct day_txn *t, bool (*fn)(void *ctx, struct str name
         struct day_key next;
         struct str text;
 
+        rc = check_posting(t, &c, err);
+        if (rc != OK)
+            break;
         if (key.flush > last_flush(t)) {
             rc = kv_next(&c, err);
             continue;

@@ -172,6 +172,7 @@ static enum errc open_dir(struct db *db, struct err *err)
     /* Not what MANIFEST has released: a day may have been committed by a flush that never came to
      * be published, and its samples were left out of the replay. */
     db->flushed = wal_generation(db->wal) - 1;
+    db_tidy_snapshots(db);
     rc = db_keeper_start(db, err);
     return rc == OK ? db_upkeep_start(db, err) : rc;
 }

@@ -283,6 +283,15 @@ struct db_selector {
 MUST_USE enum errc db_delete(struct db *db, const struct db_selector *selectors, size_t n,
                              int64_t min_t_ms, int64_t max_t_ms, struct err *err);
 
+/* Copies the store, consistent as of one moment, while it goes on: into a directory of its own under
+ * snapshots/ that opens as a data directory, has been verified, and is durable. The head is flushed
+ * first, or left out with skip_head. name is the directory's. ERR_UNSUPPORTED in memory,
+ * ERR_UNAVAILABLE when there is no room for it, ERR_CANCELED, ERR_CORRUPT when something of the
+ * store is damaged (nothing is left of the copy then), and as db_flush(). */
+enum { DB_SNAPSHOT_NAME_MAX = 40 };
+MUST_USE enum errc db_snapshot(struct db *db, bool skip_head, const atomic_bool *cancel,
+                               char name[DB_SNAPSHOT_NAME_MAX], struct err *err);
+
 /* Rewrites the days that have something deleted, so that its space is free. Errors as db_compact().
  */
 MUST_USE enum errc db_clean(struct db *db, const atomic_bool *cancel, struct err *err);

@@ -131,6 +131,9 @@ enum exemplar_result db_add_exemplar(struct db *db, uint32_t ref, int64_t t_ms, 
  * failed: it is tried again after a pause. */
 bool db_keep(struct db *db);
 
+/* Removes what snapshots that were not finished have left. */
+void db_tidy_snapshots(struct db *db);
+
 /* db_flush() for who holds flush_lock. */
 MUST_USE enum errc db_flush_locked(struct db *db, struct err *err);
 

@@ -14,14 +14,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/fs.h"
 
 #include "base/banned.h"
 
-enum { FREE_TABLE = 0 }; /* LMDB's own table of free pages; mdb_stat -f reads it the same way */
+/* LMDB's own tables: of free pages (mdb_stat -f reads it the same way), and of the others' names. */
+enum { FREE_TABLE = 0, MAIN_TABLE = 1, MAX_FREE_BYTES = 1 << 20 };
 
 struct kv {
     MDB_env *env;
@@ -30,6 +33,8 @@ struct kv {
     MDB_dbi *tables;
     size_t n_tables;
 };
+
+enum { NO_TABLE = UINT32_MAX }; /* in kv.tables: one that a file opened for reading lacks */
 
 struct kv_txn {
     struct kv *kv;
@@ -74,6 +79,92 @@ static enum errc lookup_failed(const struct kv *kv, int mdb, struct err *err)
     return mdb == MDB_NOTFOUND ? ERR_NOT_FOUND : fail(err, kv->path, "read", mdb);
 }
 
+/* ---- damage ---- */
+
+/* LMDB trusts its pages: a damaged one makes it fail an assertion, or read where nothing is. When it
+ * reads on our behalf that becomes an error. */
+static void on_assert(MDB_env *env, const char *text)
+{
+    (void)env;
+    (void)text;
+    fault_raise();
+}
+
+static int guarded_get(struct kv_txn *t, MDB_dbi table, MDB_val *k, MDB_val *v)
+{
+    struct fault_guard g;
+    int mdb;
+
+    if (sigsetjmp(fault_begin(&g)->env, 0))
+        return MDB_CORRUPTED;
+    mdb = mdb_get(t->mdb, table, k, v);
+    fault_end(&g);
+    return mdb;
+}
+
+static int guarded_move(MDB_cursor *c, MDB_val *k, MDB_val *v, MDB_cursor_op op)
+{
+    struct fault_guard g;
+    int mdb;
+
+    if (sigsetjmp(fault_begin(&g)->env, 0))
+        return MDB_CORRUPTED;
+    mdb = mdb_cursor_get(c, k, v, op);
+    fault_end(&g);
+    return mdb;
+}
+
+static int guarded_put(struct kv_txn *t, MDB_dbi table, MDB_val *k, MDB_val *v, unsigned flags)
+{
+    struct fault_guard g;
+    int mdb;
+
+    if (sigsetjmp(fault_begin(&g)->env, 0))
+        return MDB_CORRUPTED;
+    mdb = mdb_put(t->mdb, table, k, v, flags);
+    fault_end(&g);
+    return mdb;
+}
+
+static int guarded_delete(MDB_cursor *c)
+{
+    struct fault_guard g;
+    int mdb;
+
+    if (sigsetjmp(fault_begin(&g)->env, 0))
+        return MDB_CORRUPTED;
+    mdb = mdb_cursor_del(c, 0);
+    fault_end(&g);
+    return mdb;
+}
+
+/* It fails before anything is written, if it fails so: the list of free pages is read first. */
+static int guarded_commit(MDB_txn *t)
+{
+    struct fault_guard g;
+    int mdb;
+
+    if (sigsetjmp(fault_begin(&g)->env, 0)) {
+        mdb_txn_abort(t);
+        return MDB_CORRUPTED;
+    }
+    mdb = mdb_txn_commit(t);
+    fault_end(&g);
+    return mdb;
+}
+
+static int guarded_table(MDB_txn *t, const char *name, unsigned flags, MDB_dbi *table)
+{
+    struct fault_guard g;
+    int mdb;
+
+    if (sigsetjmp(fault_begin(&g)->env, 0))
+        return MDB_CORRUPTED;
+    mdb = mdb_dbi_open(t, name, flags, table);
+    fault_end(&g);
+    return mdb;
+}
+
 /* ---- opening ---- */
 
 static MDB_val to_val(struct bytes b)
@@ -90,11 +181,11 @@ static int try_tables(struct kv *kv, const struct kv_options *o, size_t first_ma
     int mdb = mdb_txn_begin(kv->env, NULL, makes ? 0 : MDB_RDONLY, &txn);
 
     for (size_t i = 0; i < o->n_tables && mdb == 0; i++) {
-        mdb = mdb_dbi_open(txn, o->tables[i], i >= first_made ? MDB_CREATE : 0, &kv->tables[i]);
+        mdb = guarded_table(txn, o->tables[i], i >= first_made ? MDB_CREATE : 0, &kv->tables[i]);
         *missing = i;
     }
     if (mdb == 0)
-        return mdb_txn_commit(txn);
+        return guarded_commit(txn);
     mdb_txn_abort(txn);
     return mdb;
 }
@@ -104,8 +195,16 @@ static enum errc open_tables(struct kv *kv, const struct kv_options *o, struct e
     size_t missing = 0, first_added = o->n_tables - o->n_added;
     int mdb = try_tables(kv, o, o->create ? 0 : o->n_tables, &missing);
 
-    if (mdb == MDB_NOTFOUND && missing >= first_added)
+    if (mdb == MDB_NOTFOUND && missing >= first_added && o->read_only) {
+        struct kv_options fewer = *o;
+
+        fewer.n_tables = missing;
+        mdb = try_tables(kv, &fewer, missing, &missing);
+        for (size_t i = fewer.n_tables; i < o->n_tables; i++)
+            kv->tables[i] = NO_TABLE;
+    } else if (mdb == MDB_NOTFOUND && missing >= first_added) {
         mdb = try_tables(kv, o, first_added, &missing);
+    }
     if (mdb == MDB_NOTFOUND)
         return err_set(err, ERR_CORRUPT, 0, "open %s: it has no table \"%s\"", kv->path,
                        o->tables[missing]);
@@ -124,9 +223,10 @@ static bool pages_are_free(MDB_env *env, size_t first, size_t last)
     if (mdb_txn_begin(env, NULL, MDB_RDONLY, &txn))
         return false;
     if (mdb_cursor_open(txn, FREE_TABLE, &cursor) == 0) {
-        while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
+        while (guarded_move(cursor, &key, &value, MDB_NEXT) == 0) {
             const uint8_t *p = value.mv_data;
-            size_t n = value.mv_size >= sizeof n ? load_u64le(p) : 0;
+            size_t n =
+                value.mv_size >= sizeof n && value.mv_size <= MAX_FREE_BYTES ? load_u64le(p) : 0;
 
             for (size_t i = 1; i <= n && i < value.mv_size / sizeof n; i++) {
                 size_t page = load_u64le(p + i * sizeof n);
@@ -140,11 +240,46 @@ static bool pages_are_free(MDB_env *env, size_t first, size_t last)
     return found == last - first + 1;
 }
 
+/* Puts zeros where the map of a file opened for reading has no file under it. A page begins with its
+ * number, which tells where the map begins. */
+static bool cover_missing(struct kv *kv, uint64_t have, uint64_t need)
+{
+    uint64_t from = (have + kv->page_bytes - 1) / kv->page_bytes * kv->page_bytes;
+    MDB_txn *txn = NULL;
+    MDB_cursor *cursor = NULL;
+    MDB_val key, value;
+    bool ok = false;
+
+    if (mdb_txn_begin(kv->env, NULL, MDB_RDONLY, &txn))
+        return false;
+    if (mdb_cursor_open(txn, MAIN_TABLE, &cursor) == 0
+        && guarded_move(cursor, &key, &value, MDB_FIRST) == 0) {
+        uint8_t *page = (uint8_t *)((uintptr_t)key.mv_data / kv->page_bytes * kv->page_bytes);
+        uint64_t at = load_u64le(page) * kv->page_bytes;
+
+        ok = at < have
+             && mmap(page - at + from, need - from, PROT_READ,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)
+                    != MAP_FAILED;
+    }
+    mdb_cursor_close(cursor);
+    mdb_txn_abort(txn);
+    return ok;
+}
+
+static enum errc truncated(const struct kv *kv, uint64_t have, uint64_t need, struct err *err)
+{
+    return err_set(err, ERR_CORRUPT, 0,
+                   "open %s: it has %llu bytes but its header tells of %llu: it was truncated; "
+                   "restore it from a backup",
+                   kv->path, (unsigned long long)have, (unsigned long long)need);
+}
+
 /* A file that is too short would be SIGBUS on a later read. But a sound one may lack its last
  * pages: LMDB does not write a page that was taken and given back within one transaction. So the
  * file is extended, which makes reading the free list safe, and cut again unless it lacked free
  * pages only. */
-static enum errc check_size(struct kv *kv, struct err *err)
+static enum errc check_size(struct kv *kv, bool read_only, struct err *err)
 {
     MDB_envinfo info;
     MDB_stat stat;
@@ -161,16 +296,18 @@ static enum errc check_size(struct kv *kv, struct err *err)
 
     if (have >= need)
         return OK;
+    if (read_only && cover_missing(kv, have, need)
+        && pages_are_free(kv->env, (size_t)(have / stat.ms_psize), info.me_last_pgno))
+        return OK;
+    if (read_only)
+        return truncated(kv, have, need, err);
     if (ftruncate(fd, (off_t)need) != 0)
         return fail(err, kv->path, "extend", errno);
     if (pages_are_free(kv->env, (size_t)(have / stat.ms_psize), info.me_last_pgno))
         return OK;
     if (ftruncate(fd, (off_t)have) != 0)
         return fail(err, kv->path, "cut", errno);
-    return err_set(err, ERR_CORRUPT, 0,
-                   "open %s: it has %llu bytes but its header tells of %llu: it was truncated; "
-                   "restore it from a backup",
-                   kv->path, (unsigned long long)have, (unsigned long long)need);
+    return truncated(kv, have, need, err);
 }
 
 /* LMDB makes its lock file sparse and writes to it through a map: on a full disk that is SIGBUS. So
@@ -195,7 +332,9 @@ static enum errc reserve_lock_file(const char *path, struct err *err)
 static enum errc open_existing(const struct kv_options *o, struct kv **out, struct err *err)
 {
     struct kv *kv = calloc(1, sizeof *kv);
-    enum errc rc = reserve_lock_file(o->path, err);
+    unsigned flags =
+        MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD | (o->read_only ? MDB_RDONLY | MDB_NOLOCK : 0);
+    enum errc rc = o->read_only ? OK : reserve_lock_file(o->path, err);
     int mdb = ENOMEM;
 
     if (rc != OK)
@@ -206,13 +345,15 @@ static enum errc open_existing(const struct kv_options *o, struct kv **out, stru
         || (mdb = mdb_env_create(&kv->env)) || (mdb = mdb_env_set_mapsize(kv->env, o->map_bytes))
         || (mdb = mdb_env_set_maxdbs(kv->env, (MDB_dbi)o->n_tables))
         || (mdb = mdb_env_set_maxreaders(kv->env, KV_MAX_READERS))
-        || (mdb = mdb_env_open(kv->env, o->path, MDB_NOSUBDIR | MDB_NOTLS | MDB_NORDAHEAD, 0640))) {
+        || (mdb = mdb_env_open(kv->env, o->path, flags, 0640))) {
         rc = fail(err, o->path, "open", mdb);
         goto done;
     }
+    fault_install();
+    (void)!mdb_env_set_assert(kv->env, on_assert);
     kv->map_bytes = o->map_bytes;
     kv->n_tables = o->n_tables;
-    rc = check_size(kv, err);
+    rc = check_size(kv, o->read_only, err);
     if (rc == OK)
         rc = open_tables(kv, o, err);
     if (rc != OK)
@@ -350,7 +491,7 @@ enum errc kv_begin_write(struct kv *kv, struct kv_txn **out, struct err *err)
 enum errc kv_commit(struct kv_txn *t, struct err *err)
 {
     struct kv *kv = t->kv;
-    int mdb = mdb_txn_commit(t->mdb);
+    int mdb = guarded_commit(t->mdb);
 
     free(t);
     return mdb ? fail(err, kv->path, "commit to", mdb) : OK;
@@ -380,8 +521,11 @@ static enum errc take_value(const struct kv *kv, MDB_val v, struct bytes *value,
         return OK;
     if (offset == HEADER) {
         uint64_t n_pages = load_u32le(value->ptr - HEADER + AT_PAGES);
+        uint64_t page = load_u64le(value->ptr - HEADER);
+        MDB_envinfo info;
 
-        if (n_pages <= kv->map_bytes / kv->page_bytes
+        if (mdb_env_info(kv->env, &info) == 0 && page <= info.me_last_pgno
+            && n_pages <= info.me_last_pgno + 1 - page
             && v.mv_size <= n_pages * kv->page_bytes - HEADER)
             return OK;
     }
@@ -395,14 +539,16 @@ enum errc kv_get(struct kv_txn *t, unsigned table, struct bytes key, struct byte
     int mdb;
 
     ASSERT(table < t->kv->n_tables);
-    mdb = mdb_get(t->mdb, t->kv->tables[table], &k, &v);
+    if (t->kv->tables[table] == NO_TABLE)
+        return ERR_NOT_FOUND;
+    mdb = guarded_get(t, t->kv->tables[table], &k, &v);
     return mdb ? lookup_failed(t->kv, mdb, err) : take_value(t->kv, v, value, err);
 }
 
 static int put(struct kv_txn *t, unsigned table, MDB_val k, MDB_val v, unsigned flags)
 {
     ASSERT(table < t->kv->n_tables && k.mv_size > 0 && k.mv_size <= KV_MAX_KEY);
-    return mdb_put(t->mdb, t->kv->tables[table], &k, &v, flags);
+    return guarded_put(t, t->kv->tables[table], &k, &v, flags);
 }
 
 enum errc kv_put(struct kv_txn *t, unsigned table, struct bytes key, struct bytes value,
@@ -429,6 +575,9 @@ enum errc kv_cursor_open(struct kv_txn *t, unsigned table, struct kv_cursor *c, 
     int mdb;
 
     ASSERT(table < t->kv->n_tables);
+    *c = (struct kv_cursor){ .txn = t };
+    if (t->kv->tables[table] == NO_TABLE)
+        return OK;
     mdb = mdb_cursor_open(t->mdb, t->kv->tables[table], &cursor);
     if (mdb)
         return fail(err, t->kv->path, "read", mdb);
@@ -446,11 +595,13 @@ void kv_cursor_close(struct kv_cursor *c)
 static enum errc move(struct kv_cursor *c, struct bytes key, MDB_cursor_op op, struct err *err)
 {
     MDB_val k = to_val(key), v;
-    int mdb = mdb_cursor_get(c->mdb, &k, &v, op);
+    int mdb = c->mdb ? guarded_move(c->mdb, &k, &v, op) : MDB_NOTFOUND;
 
     if (mdb)
         return lookup_failed(c->txn->kv, mdb, err);
     c->key = (struct bytes){ k.mv_data, k.mv_size };
+    if ((uintptr_t)k.mv_data % c->txn->kv->page_bytes + k.mv_size > c->txn->kv->page_bytes)
+        return fail(err, c->txn->kv->path, "read", MDB_CORRUPTED);
     return take_value(c->txn->kv, v, &c->value, err);
 }
 
@@ -476,7 +627,128 @@ enum errc kv_last(struct kv_cursor *c, struct err *err)
 
 enum errc kv_delete_at(struct kv_cursor *c, struct err *err)
 {
-    int mdb = mdb_cursor_del(c->mdb, 0);
+    int mdb = guarded_delete(c->mdb);
 
     return mdb ? fail(err, c->txn->kv->path, "delete from", mdb) : OK;
+}
+
+/* ---- copying ---- */
+
+/* LMDB never writes to a page that an open transaction can reach, except for the two first ones,
+ * which it writes in turn: so these are read while nobody writes, and the rest at leisure. */
+struct kv_copy {
+    struct kv_txn *txn;
+    int fd;
+    uint64_t bytes;
+    size_t n_meta; /* bytes of the first pages */
+    uint8_t meta[];
+};
+
+enum { N_META_PAGES = 2, COPY_BYTES = 1 << 20 };
+
+/* Reads exactly n bytes. */
+static bool read_at(int fd, uint8_t *p, size_t n, uint64_t at)
+{
+    while (n > 0) {
+        ssize_t got = pread(fd, p, n, (off_t)at);
+
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return false;
+        p += got;
+        n -= (size_t)got;
+        at += (uint64_t)got;
+    }
+    return true;
+}
+
+static enum errc fix_moment(struct kv *kv, struct kv_copy *c, struct err *err)
+{
+    MDB_envinfo info;
+    struct stat file;
+
+    if (mdb_env_info(kv->env, &info) || fstat(c->fd, &file) != 0
+        || !read_at(c->fd, c->meta, c->n_meta, 0))
+        return fail(err, kv->path, "copy", errno ? errno : EIO);
+    c->bytes = ((uint64_t)info.me_last_pgno + 1) * kv->page_bytes;
+    if (c->bytes > (uint64_t)file.st_size) /* it may lack free pages at its end */
+        c->bytes = (uint64_t)file.st_size;
+    return kv_begin_read(kv, &c->txn, err);
+}
+
+enum errc kv_copy_begin(struct kv *kv, struct kv_copy **out, struct err *err)
+{
+    size_t n_meta = N_META_PAGES * kv->page_bytes;
+    struct kv_copy *c = calloc(1, sizeof *c + n_meta);
+    struct kv_txn *writer = NULL;
+    mdb_filehandle_t fd;
+    enum errc rc;
+
+    if (!c || mdb_env_get_fd(kv->env, &fd)) {
+        free(c);
+        return fail(err, kv->path, "copy", ENOMEM);
+    }
+    c->n_meta = n_meta;
+    c->fd = fd; /* LMDB's own: closing another one would drop its locks */
+    rc = kv_begin_write(kv, &writer, err);
+    if (rc == OK)
+        rc = fix_moment(kv, c, err);
+    kv_abort(writer);
+    if (rc == OK)
+        *out = c;
+    else
+        kv_copy_end(c);
+    return rc;
+}
+
+uint64_t kv_copy_bytes(const struct kv_copy *c)
+{
+    return c->bytes;
+}
+
+static enum errc copy_rest(struct kv_copy *c, int to, const char *path,
+                           bool (*go_on)(void *ctx, uint64_t bytes), void *ctx, struct err *err)
+{
+    uint8_t *piece = malloc(COPY_BYTES);
+    enum errc rc = piece ? OK : fail(err, path, "write", ENOMEM);
+
+    for (uint64_t at = c->n_meta; rc == OK && at < c->bytes; at += COPY_BYTES) {
+        uint64_t left = c->bytes - at;
+        size_t n = left < COPY_BYTES ? (size_t)left : COPY_BYTES;
+
+        if (!read_at(c->fd, piece, n, at))
+            rc = fail(err, c->txn->kv->path, "read", errno ? errno : EIO);
+        else
+            rc = fs_pwrite(to, piece, n, at, path, err);
+        if (rc == OK && go_on && !go_on(ctx, at + n))
+            rc = err_set(err, ERR_CANCELED, 0, "copy %s: interrupted", path);
+    }
+    free(piece);
+    return rc;
+}
+
+enum errc kv_copy_run(struct kv_copy *c, const char *path, bool (*go_on)(void *ctx, uint64_t bytes),
+                      void *ctx, struct err *err)
+{
+    int to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    enum errc rc;
+
+    if (to < 0)
+        return fail(err, path, "create", errno);
+    rc = fs_pwrite(to, c->meta, c->n_meta, 0, path, err);
+    if (rc == OK)
+        rc = copy_rest(c, to, path, go_on, ctx, err);
+    if (rc == OK && fsync(to) != 0)
+        rc = fail(err, path, "sync", errno);
+    close(to);
+    return rc;
+}
+
+void kv_copy_end(struct kv_copy *c)
+{
+    if (!c)
+        return;
+    kv_abort(c->txn);
+    free(c);
 }

@@ -28,6 +28,8 @@ struct kv_options {
     const char *path;
     size_t map_bytes; /* address space to reserve: the file cannot outgrow it */
     bool create;      /* create the file, and tables it lacks */
+    bool read_only;   /* change nothing, no lock file either: nobody may be writing. Tables among
+                       * n_added that are missing are empty then */
     const char *const *tables;
     size_t n_tables;
     size_t n_added; /* so many of the last tables are younger than some files, which get them */
@@ -46,6 +48,17 @@ MUST_USE enum errc kv_remove(const char *path, struct err *err);
 
 const char *kv_path(const struct kv *kv);
 uint64_t kv_file_bytes(const struct kv *kv);
+
+/* Copying a file as it is at one moment, while others go on writing to it. */
+struct kv_copy;
+MUST_USE enum errc kv_copy_begin(struct kv *kv, struct kv_copy **out, struct err *err);
+uint64_t kv_copy_bytes(const struct kv_copy *c);
+/* Writes it to path, which must not exist, and syncs it. go_on (NULL: none) is told now and then how
+ * many bytes have been copied; false ends it with ERR_CANCELED. ERR_UNAVAILABLE: no space. */
+MUST_USE enum errc kv_copy_run(struct kv_copy *c, const char *path,
+                               bool (*go_on)(void *ctx, uint64_t bytes), void *ctx,
+                               struct err *err);
+void kv_copy_end(struct kv_copy *c); /* NULL is fine */
 
 /* ERR_UNAVAILABLE when KV_MAX_READERS are active, ERR_IO after a failed commit has made the
  * environment unusable. */

@@ -10,6 +10,8 @@
  */
 #include "storage/state.h"
 
+#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -317,4 +319,62 @@ enum errc state_each_record(struct state *s, bool (*fn)(void *ctx, const struct 
     struct record_visitor v = { fn, ctx };
 
     return walk(s, RECORDS, visit_record, &v, err);
+}
+
+/* ---- checking and copying ---- */
+
+static enum errc check_table(struct kv_txn *t, const char *path, unsigned table,
+                             void (*fault)(void *ctx, const char *text), void *ctx, struct err *err)
+{
+    static const uint8_t lowest = 0;
+    struct kv_cursor c = { 0 };
+    char text[PATH_MAX + 64];
+    enum errc rc = kv_cursor_open(t, table, &c, err);
+
+    if (rc == OK)
+        rc = kv_seek(&c, (struct bytes){ &lowest, 1 }, err);
+    for (; rc == OK; rc = kv_next(&c, err)) {
+        struct bytes value = c.value;
+
+        if (seal_check(&value, c.key))
+            continue;
+        snprintf(text, sizeof text, "%s: the checksum of a value in table %s is wrong", path,
+                 tables[table]);
+        fault(ctx, text);
+    }
+    kv_cursor_close(&c);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
+enum errc state_check(const char *path, size_t map_bytes,
+                      void (*fault)(void *ctx, const char *text), void *ctx, struct err *err)
+{
+    struct kv_options options = { .path = path,
+                                  .map_bytes = map_bytes,
+                                  .read_only = true,
+                                  .tables = tables,
+                                  .n_tables = N_TABLES };
+    struct kv_txn *t = NULL;
+    struct bytes value;
+    struct kv *kv = NULL;
+    enum errc rc = kv_open(&options, &kv, err);
+
+    if (rc == OK)
+        rc = kv_begin_read(kv, &t, err);
+    if (rc == OK)
+        rc = kv_get(t, META, format_key, &value, err);
+    if (rc == ERR_NOT_FOUND)
+        rc = err_set(err, ERR_CORRUPT, 0, "%s: it has no format version", path);
+    if (rc == OK)
+        rc = check_format(kv, value, err);
+    for (unsigned table = 0; rc == OK && table < N_TABLES; table++)
+        rc = check_table(t, path, table, fault, ctx, err);
+    kv_abort(t);
+    kv_close(kv);
+    return rc;
+}
+
+enum errc state_copy_begin(struct state *s, struct kv_copy **out, struct err *err)
+{
+    return kv_copy_begin(s->kv, out, err);
 }

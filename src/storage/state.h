@@ -33,6 +33,16 @@ MUST_USE enum errc state_each_metadata(struct state *s,
                                        bool (*fn)(void *ctx, const struct metric_metadata *m),
                                        void *ctx, struct err *err);
 
+/* Opens for reading only, and looks at every value: fault is called with a line of text for each that
+ * is damaged. ERR_CORRUPT (it cannot be opened), ERR_UNSUPPORTED, ERR_IO, ERR_NOMEM. */
+MUST_USE enum errc state_check(const char *path, size_t map_bytes,
+                               void (*fault)(void *ctx, const char *text), void *ctx,
+                               struct err *err);
+
+/* The file as it is now, to be copied while others go on (kv.h). */
+struct kv_copy;
+MUST_USE enum errc state_copy_begin(struct state *s, struct kv_copy **out, struct err *err);
+
 /* A record of somebody else's: any bytes under a key of 1 to STATE_MAX_KEY bytes. */
 enum { STATE_MAX_KEY = 256 };
 struct state_record {
