@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "db_tools.h"
 #include "promql_load.h"
+#include "query/histogram_ops.h"
 #include "query/query.h"
 #include "query/value.h"
 
@@ -31,15 +32,31 @@ static int set_up(void **state)
     assert_int_equal(db_open(&o, &f.db, NULL), OK);
     f.options = query_options_default(f.db);
     f.arena = arena_new(0);
-    load_series(f.db, 30 * SECOND,
-                "requests_total{path=\"/a\", code=\"200\"} 0+10x40 3+7x20\n"
-                "requests_total{path=\"/a\", code=\"500\"} 0+1x9 _x5 20+2x9 stale _x3 0.5+0.25x20\n"
-                "requests_total{path=\"/b\", code=\"200\"} 5 _ 7 _ _ 12 NaN 14 Inf 16 17+0.1x40\n"
-                "temperature{room=\"north\"} 20-0.5x30 -Inf 4+1x12 stale 9\n"
-                "temperature{room=\"south\"} 1e300+1e307x40 -3 -4x10\n"
-                "limits{path=\"/a\"} 100x60\n"
-                "limits{path=\"/b\"} 50x10 stale _x10 70x20\n"
-                "q 0.5x60\n");
+    load_series(
+        f.db, 30 * SECOND,
+        "requests_total{path=\"/a\", code=\"200\"} 0+10x40 3+7x20\n"
+        "requests_total{path=\"/a\", code=\"500\"} 0+1x9 _x5 20+2x9 stale _x3 0.5+0.25x20\n"
+        "requests_total{path=\"/b\", code=\"200\"} 5 _ 7 _ _ 12 NaN 14 Inf 16 17+0.1x40\n"
+        "temperature{room=\"north\"} 20-0.5x30 -Inf 4+1x12 stale 9\n"
+        "temperature{room=\"south\"} 1e300+1e307x40 -3 -4x10\n"
+        "limits{path=\"/a\"} 100x60\n"
+        "limits{path=\"/b\"} 50x10 stale _x10 70x20\n"
+        "q 0.5x60\n"
+        "lat@st -10s -40s -70s -100s _x16 -5s -35s -65s\n"
+        "lat{p=\"a\"} {{schema:2 z_bucket:1 z_bucket_w:0.01 count:9 sum:3.7 buckets:[1 2 3] "
+        "n_buckets:[2]}}+{{schema:2 count:3 sum:1.1 buckets:[1 1 1]}}x18 _x3 "
+        "{{schema:0 z_bucket:3 z_bucket_w:0.1 count:4 sum:9 offset:-1 buckets:[1]}}+"
+        "{{schema:0 z_bucket_w:0.1 count:2 sum:3 buckets:[1 0 1]}}x9 stale "
+        "{{schema:1 count:2 sum:3 buckets:[1 0 1]}}x9\n"
+        "lat{p=\"b\"} {{schema:-53 count:3 sum:4 custom_values:[1 2 5] buckets:[1 1 1]}}+"
+        "{{schema:-53 count:2 sum:3 custom_values:[1 2 5] buckets:[1 0 1]}}x11 "
+        "{{schema:-53 count:4 sum:4 custom_values:[1 3 5] buckets:[1 1 1 1]}}x9 "
+        "{{count:5 sum:5 buckets:[5]}}+{{count:1 sum:2 buckets:[0 1]}}x14 1 2+1x6\n"
+        "lat{p=\"g\"} {{count:5 sum:5 buckets:[5] counter_reset_hint:gauge}}-"
+        "{{count:0.5 sum:2 buckets:[0.5] counter_reset_hint:gauge}}x9 7x20\n"
+        "target_info{p=\"x\", job=\"\", instance=\"i\", v=\"1\"} 1x20 stale\n"
+        "target_info{p=\"x\", instance=\"i\", v=\"2\"} _x25 2x20\n"
+        "app{instance=\"i\"} 1x50\n");
     *state = &f;
     return 0;
 }
@@ -234,6 +251,56 @@ static const char *const repeated[] = {
     "scalar(requests_total{code=\"500\"}) + 1",
     "histogram_quantile(0.9, requests_total)",
     "day_of_week(temperature * 1e5)",
+    "lat",
+    "lat smoothed",
+    "-lat * 2",
+    "lat - lat offset 1m",
+    "lat / on (p) group_left lat == lat",
+    "lat and on (p) lat offset 7m",
+    "lat </ 1.5",
+    "lat >/ scalar(q)",
+    "lat * on () group_left q",
+    "sum(lat{p!=\"b\"})",
+    "avg by (p) (lat)",
+    "count(lat)",
+    "max(lat)",
+    "topk(2, lat)",
+    "limit_ratio(0.7, lat)",
+    "count_values(\"v\", lat)",
+    "rate(lat[2m])",
+    "increase(lat[5m])",
+    "increase(lat[90s] anchored)",
+    "rate(lat[90s] smoothed)",
+    "delta(lat{p=\"g\"}[3m])",
+    "irate(lat[2m])",
+    "idelta(lat[2m])",
+    "resets(lat[10m])",
+    "resets(lat[4m] anchored)",
+    "changes(lat[4m])",
+    "sum_over_time(lat[3m])",
+    "avg_over_time(lat[4m])",
+    "count_over_time(lat[4m])",
+    "last_over_time(lat[4m])",
+    "first_over_time(lat[4m])",
+    "max_over_time(lat[4m])",
+    "quantile_over_time(0.3, lat[4m])",
+    "rate(lat[3m:45s])",
+    "sum_over_time((lat or q)[2m:20s])",
+    "histogram_count(rate(lat[2m]))",
+    "histogram_sum(sum_over_time(lat[3m]))",
+    "histogram_avg(lat)",
+    "histogram_stddev(lat)",
+    "histogram_quantile(scalar(q) / 2, lat)",
+    "histogram_quantile(0.7, sum by (p) (rate(lat[4m])))",
+    "histogram_quantiles(lat, \"q\", 0.1, 0.9)",
+    "histogram_fraction(0.3, 1.7, lat)",
+    "timestamp(lat)",
+    "start_timestamp(lat)",
+    "start_timestamp(requests_total)",
+    "absent(lat{p=\"g\"})",
+    "info(app)",
+    "info(app offset 2m, {v=~\".+\"})",
+    "label_replace(lat, \"x\", \"$1\", \"p\", \"(.)\") or q",
 };
 
 static const struct result_series *series_of(const struct query_result *r, struct labels ls)
@@ -249,6 +316,16 @@ static bool same_bits(double a, double b)
     return (isnan(a) && isnan(b)) || f64_bits(a) == f64_bits(b);
 }
 
+static bool same_point(const struct result_series *a, size_t i, const struct result_series *b,
+                       size_t j)
+{
+    const struct histogram *x = result_histogram(a, i), *y = result_histogram(b, j);
+
+    if (a->points[i].t_ms != b->points[j].t_ms || !x != !y)
+        return false;
+    return x ? histogram_equal(x, y) : same_bits(a->points[i].v, b->points[j].v);
+}
+
 /* Every point of the instant result is in the range result, bit for bit; gives how many. */
 static size_t expect_contained(const char *query, const struct query_result *at,
                                const struct query_result *range)
@@ -259,7 +336,7 @@ static size_t expect_contained(const char *query, const struct query_result *at,
         bool found = false;
 
         for (size_t k = 0; s && k < s->n_points; k++)
-            found = found || (s->points[k].t_ms == p->t_ms && same_bits(s->points[k].v, p->v));
+            found = found || same_point(&at->series[i], 0, s, k);
         if (!found)
             fail_msg("%s at %g: %.17g is not in the range result", query, (double)p->t_ms / 1000,
                      p->v);

@@ -5,6 +5,7 @@
 
 #include "base/number.h"
 #include "http/api_private.h"
+#include "query/histogram_buckets.h"
 #include "query/parse.h"
 #include "query/query.h"
 
@@ -82,6 +83,8 @@ static void add_series(struct buf *b, const struct query_result *r, const struct
 
     if (r->type == TYPE_MATRIX)
         buf_printf(&value, "%zu points", s->n_points);
+    else if (s->n_points && result_histogram(s, s->n_points - 1))
+        histogram_print(&value, s->h[s->n_points - 1]);
     else if (s->n_points)
         number_print(&value, s->points[s->n_points - 1].v, NUMBER_JSON);
     add_row(b, s->labels, buf_as_str(&value));

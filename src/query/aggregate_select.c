@@ -218,6 +218,7 @@ static enum errc emit_ordered(struct topk *t, struct err *err)
             const struct input *in = &t->inputs[h->items[i].series];
             double v = t->negate ? -h->items[i].key : h->items[i].key;
 
+            query_next_series(t->q);
             rc = t->to(t->ctx, &(struct fseries){ in->labels, in->drop_name, &v, NULL }, err);
         }
     }
@@ -270,6 +271,7 @@ static enum errc emit_by_series(struct topk *t, struct err *err)
     for (size_t i = 0; rc == OK && i < t->n_inputs; i++) {
         if (first[i] == first[i + 1])
             continue;
+        query_next_series(t->q);
         for (size_t j = 0; j < t->q->steps.n; j++)
             v[j] = absent();
         for (size_t j = first[i]; j < first[i + 1]; j++)

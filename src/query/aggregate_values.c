@@ -66,6 +66,7 @@ static enum errc emit_quantile(const struct quantile *k, size_t id, struct err *
     double *values = ARENA_NEW(k->q->arena, double, g->series.n), *v;
     enum errc rc = values ? values_new(k->q, &v, err) : eval_arena_full(k->q, err);
 
+    query_next_series(k->q);
     for (size_t i = 0; rc == OK && i < k->q->steps.n; i++) {
         size_t n = 0;
 
@@ -279,6 +280,7 @@ static enum errc emit_counts(const struct value_counts *c, sink *to, void *ctx, 
     for (size_t i = 0; rc == OK && i < c->n;) {
         const struct value_key first = c->items[i].key;
 
+        query_next_series(c->q);
         for (size_t j = 0; j < c->q->steps.n; j++)
             s.v[j] = absent();
         for (; i < c->n && same_value(&c->items[i].key, &first); i++)

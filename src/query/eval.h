@@ -22,7 +22,8 @@ struct query {
     const struct query_options *options;
     struct arena *arena;
     /* Histograms of the one series that is on its way through the sinks, made by what it has passed.
-     * Who emits series one after the other empties it before each (query_next_series()). */
+     * Who emits series one after the other empties it before each (query_next_series()), so that a
+     * thread that evaluates a part of a query needs one of its own. */
     struct arena *scratch;
     struct str text;
     struct steps steps;

@@ -308,6 +308,7 @@ static enum errc emit(const struct histograms *h, struct labels ls, struct err *
 {
     struct fseries s = { .labels = ls, .drop_name = true, .v = h->out };
 
+    query_next_series(h->q);
     return series_has_value(&s, h->q->steps.n) ? h->to(h->ctx, &s, err) : OK;
 }
 
