@@ -155,6 +155,37 @@ static void everything_a_request_has_is_stored_and_counted(void **state)
                         "\"unit\":\"\"}]}"));
 }
 
+static void exemplars_are_found_by_any_expression(void **state)
+{
+    struct api_rig *rig = *state;
+    struct request r = { 0 };
+    struct answer a;
+
+    begin_series(&r, "m");
+    put_exemplar(&r, NOW_MS - 1500, 1, "abc");
+    put_exemplar(&r, NOW_MS, 0.25, "def");
+    end_series(&r);
+    begin_series(&r, "other");
+    put_exemplar(&r, NOW_MS, 3, "x");
+    end_series(&r);
+    a = send_request(rig, &r);
+    assert_int_equal(a.status, 204);
+    assert_written(&a, "0", "0", "3");
+    answer_free(&a);
+    rig_get(
+        rig,
+        "/api/v1/query_exemplars?query=sum(rate(m%5B5m%5D))%2Fm&start=1699999990&end=1700000000",
+        200, NULL,
+        RIG_SUCCESS("[{\"seriesLabels\":{\"__name__\":\"m\"},\"exemplars\":["
+                    "{\"labels\":{\"trace_id\":\"abc\"},\"value\":\"1\","
+                    "\"timestamp\":1699999998.500},"
+                    "{\"labels\":{\"trace_id\":\"def\"},\"value\":\"0.25\","
+                    "\"timestamp\":1700000000}]}]"));
+    rig_get(rig, "/api/v1/query_exemplars?query=other&start=1&end=2", 200, NULL, RIG_SUCCESS("[]"));
+    rig_get(rig, "/api/v1/query_exemplars?query=1%2B1", 200, NULL, RIG_SUCCESS("[]"));
+    rig_get(rig, "/api/v1/query_exemplars?query=m&start=2&end=1", 400, NULL, NULL);
+}
+
 static void good_parts_are_stored_and_bad_ones_named(void **state)
 {
     struct api_rig *rig = *state;
@@ -256,6 +287,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(everything_a_request_has_is_stored_and_counted),
+        CASE(exemplars_are_found_by_any_expression),
         CASE(good_parts_are_stored_and_bad_ones_named),
         CASE(a_repeat_is_written_again),
         CASE(errors_say_that_nothing_was_written),

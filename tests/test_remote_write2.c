@@ -130,6 +130,24 @@ static void a_series_has_labels_samples_and_start_times(void **state)
     assert_true(b->start_ms[0] == 0 && b->start_ms[1] == 1600000000000 && b->start_ms[2] == -7);
 }
 
+static void a_draft_had_one_start_time_for_a_series(void **state)
+{
+    struct fixture *fx = *state;
+    const struct write_batch *b = &fx->rw.batch;
+
+    put_symbols(fx);
+    put_refs(fx, &fx->series, REFS(NAME, UP));
+    put_sample(fx, 1, 1000, 0);
+    put_sample(fx, 2, 2000, 900);
+    pb_put_varint(&fx->sub, 15, 3000);
+    pb_put_message(&fx->series, 3, &fx->sub);
+    pb_put_varint(&fx->series, 6, 500);
+    put_series(fx);
+    assert_int_equal(parse(fx), OK);
+    assert_true(b->start_ms[0] == 500 && b->start_ms[1] == 900);
+    assert_true(b->histograms[0].start_ms == 500);
+}
+
 static void nothing_pays_for_start_times_that_are_not_there(void **state)
 {
     struct fixture *fx = *state;
@@ -151,7 +169,7 @@ static void order_and_packing_do_not_matter(void **state)
     pb_put_varint(&fx->series, 1, NAME); /* one by one, and behind the samples */
     pb_put_varint(&fx->series, 1, UP);
     put_refs(fx, &fx->series, REFS(JOB, X));
-    pb_put_varint(&fx->series, 6, 1); /* reserved */
+    pb_put_varint(&fx->series, 7, 1); /* of a later version */
     put_series(fx);
     pb_put_text(&fx->msg, 1, "reserved");
     put_symbols(fx); /* behind the series */
@@ -392,6 +410,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(a_series_has_labels_samples_and_start_times),
+        CASE(a_draft_had_one_start_time_for_a_series),
         CASE(nothing_pays_for_start_times_that_are_not_there),
         CASE(order_and_packing_do_not_matter),
         CASE(histograms_belong_to_their_series),

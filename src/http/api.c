@@ -22,7 +22,7 @@ enum {
 const struct route api_routes[] = {
     { "/api/v1/query", READ, HTTP_QUERY, API_MAX_FORM, api_query, JSON_DB },
     { "/api/v1/query_range", READ, HTTP_QUERY, API_MAX_FORM, api_query_range, JSON_DB },
-    { "/api/v1/query_exemplars", READ, HTTP_CHEAP, API_MAX_FORM, api_query_exemplars, JSON },
+    { "/api/v1/query_exemplars", READ, HTTP_QUERY, API_MAX_FORM, api_query_exemplars, JSON_DB },
     { "/api/v1/format_query", READ, HTTP_CHEAP, API_MAX_FORM, api_format_query, JSON },
     { "/api/v1/parse_query", READ, HTTP_CHEAP, API_MAX_FORM, api_parse_query, JSON },
     { "/api/v1/labels", READ, HTTP_QUERY, API_MAX_FORM, api_labels, JSON_DB },

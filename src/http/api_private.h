@@ -117,7 +117,8 @@ struct query_options api_query_options(const struct api *api, const struct http_
 
 /* ---- handlers ---- */
 
-http_handler api_query, api_query_range, api_query_exemplars;        /* api_query.c */
+http_handler api_query, api_query_range;                             /* api_query.c */
+http_handler api_query_exemplars;                                    /* api_exemplars.c */
 http_handler api_format_query, api_parse_query;                      /* api_parse.c */
 http_handler api_labels, api_label_values, api_series, api_metadata; /* api_meta.c */
 http_handler api_constant, api_buildinfo, api_runtimeinfo, api_flags, api_config, api_walreplay,

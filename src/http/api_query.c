@@ -1,4 +1,4 @@
-/* api_query.c -- /api/v1/query, query_range and query_exemplars.
+/* api_query.c -- /api/v1/query and query_range.
  *
  * A result is formatted while it is sent: the writer below remembers the next series and point. The
  * result owns its memory and needs no view of the store, so that a client may take its time.
@@ -375,22 +375,4 @@ void api_query_range(void *ctx, const struct http_request *rq, struct http_respo
     begun_ns = clock_mono_ns(&clock_system);
     rc = query_range(&p.options, p.text, range.start_ms, range.end_ms, range.step_ms, &r, &err);
     finish(rq, rs, &p, rc, &err, r, clock_mono_ns(&clock_system) - begun_ns);
-}
-
-/* ---- exemplars ---- */
-
-/* None are stored. Grafana probes this with times in milliseconds and expects 200 and []. */
-void api_query_exemplars(void *ctx, const struct http_request *rq, struct http_response *rs)
-{
-    struct node *n;
-    int64_t t_ms;
-
-    (void)ctx;
-    if (!api_time(rq, rs, "start", TIME_MIN_MS, &t_ms)
-        || !api_time(rq, rs, "end", TIME_MAX_MS, &t_ms) || !(n = api_parse_only(rq, rs)))
-        return;
-    parse_free(n);
-    api_begin(rs);
-    buf_text(&rs->body, "[]");
-    api_end(&rs->body, &(struct api_notes){ 0 });
 }

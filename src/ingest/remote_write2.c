@@ -2,6 +2,7 @@
  *
  *   Request     4 symbols*  5 timeseries*                    (1 to 3 are those of 1.0, reserved)
  *   TimeSeries  1 labels_refs* uint32  2 samples*  3 histograms*  4 exemplars*  5 metadata
+ *               6 created_timestamp int64, ms
  *   Sample      1 value double  2 timestamp int64, ms  3 start_timestamp int64, ms
  *   Histogram   write_values.c
  *   Exemplar    1 labels_refs* uint32  2 value double  3 timestamp int64, ms
@@ -9,6 +10,9 @@
  *
  * Series may come before the symbols they refer to, so a request is walked twice: once for its
  * symbols, which passes over a series by its length, and once for its series.
+ *
+ * The created_timestamp of a series is of a draft of the message that clients still have (it is
+ * reserved now): the start time of those of its samples that have none of their own.
  */
 #include "ingest/remote_write2.h"
 
@@ -48,6 +52,7 @@ static const struct pb_field_spec series_fields[] = {
     { "histograms", 3, PB_BYTES, true, &write_histogram_message },
     { "exemplars", 4, PB_BYTES, true, &exemplar_message },
     { "metadata", 5, PB_BYTES, false, &metadata_message },
+    { "created_timestamp", 6, PB_VARINT, false, NULL },
 };
 static const struct pb_message series_message = PB_MESSAGE(series_fields);
 
@@ -339,7 +344,7 @@ static void read_metadata(struct parse *p, const struct pb_field *in, struct met
     pb_leave(&p->r, outer);
 }
 
-static void read_series_fields(struct parse *p, struct metadata *m)
+static void read_series_fields(struct parse *p, struct metadata *m, int64_t *created_ms)
 {
     struct pb_field f;
 
@@ -363,8 +368,11 @@ static void read_series_fields(struct parse *p, struct metadata *m)
         case PB_KEY(5, PB_BYTES):
             read_metadata(p, &f, m);
             break;
+        case PB_KEY(6, PB_VARINT):
+            *created_ms = (int64_t)f.value;
+            break;
         default:
-            pb_unknown(&p->r, &f, 5);
+            pb_unknown(&p->r, &f, 6);
         }
 }
 
@@ -473,6 +481,21 @@ static bool has_content(struct remote_write2 *rw, const struct write_series *s, 
     return false;
 }
 
+static void set_starts(struct remote_write2 *rw, const struct write_series *s, int64_t created_ms)
+{
+    struct write_histogram *h = rw->values.histograms + s->first_histogram;
+
+    if (created_ms == 0)
+        return;
+    rw->has_starts |= s->n_samples > 0;
+    for (size_t i = s->first_sample; i < s->first_sample + s->n_samples; i++)
+        if (rw->start_ms[i] == 0)
+            rw->start_ms[i] = created_ms;
+    for (size_t i = 0; i < s->n_histograms; i++)
+        if (h[i].start_ms == 0)
+            h[i].start_ms = created_ms;
+}
+
 static void read_series(struct parse *p, const struct pb_field *in)
 {
     struct remote_write2 *rw = p->rw;
@@ -482,13 +505,14 @@ static void read_series(struct parse *p, const struct pb_field *in)
                               .first_histogram = rw->values.n_histograms,
                               .first_exemplar = rw->values.n_exemplars };
     struct metadata m = { 0 };
+    int64_t created_ms = 0;
     const uint8_t *outer;
 
     if (UNLIKELY(n == rw->cap_series) && !grow_series(p))
         return;
     rw->n_refs = 0;
     outer = pb_enter(&p->r, in);
-    read_series_fields(p, &m);
+    read_series_fields(p, &m, &created_ms);
     pb_leave(&p->r, outer);
     if (p->r.fault)
         return;
@@ -503,6 +527,7 @@ static void read_series(struct parse *p, const struct pb_field *in)
         return;
     }
     add_metadata(p, &m);
+    set_starts(rw, &s, created_ms);
     s.n_labels = rw->n_labels - first_label;
     rw->series[n] = s;
     rw->batch.n_series = n + 1;

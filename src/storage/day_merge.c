@@ -24,6 +24,7 @@ struct source {
 struct exemplars {
     struct stored_exemplar *items;
     size_t n, cap;
+    bool nomem;
 };
 
 struct merge {
@@ -112,7 +113,8 @@ static bool gather_one(void *ctx, const struct stored_exemplar *e)
 {
     struct exemplars *all = ctx;
 
-    if (!vec_reserve(&all->items, &all->cap, all->n + 1, sizeof *all->items))
+    all->nomem = !vec_reserve(&all->items, &all->cap, all->n + 1, sizeof *all->items);
+    if (all->nomem)
         return false;
     all->items[all->n++] = *e;
     return true;
@@ -141,6 +143,8 @@ static enum errc copy_exemplars(struct merge *g, struct labels labels, struct er
             rc = day_each_exemplar(s->txn, s->ids[s->at], INT64_MIN, INT64_MAX, gather_one, all,
                                    err);
     }
+    if (rc == OK && all->nomem)
+        rc = no_memory(err);
     if (rc != OK || all->n == 0)
         return rc;
     qsort(all->items, all->n, sizeof *all->items, by_time);
