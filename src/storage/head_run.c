@@ -465,15 +465,16 @@ static void take_value(struct decoder *d, unsigned code)
         d->bits ^= take(d, code - VALUE_HIGH) << (8 * (8 - (code - VALUE_HIGH)));
 }
 
-/* Decodes the chunk to t_ms[] and v[], room for tail->end.n each. */
-static void decode(const struct run_tail *tail, int64_t *t_ms, double *v)
+/* Decodes the chunk to t_ms[] and v[], room for tail->end.n each. How many of its first samples, all
+ * older than min_t_ms, were passed over: those are not written. */
+static size_t decode(const struct run_tail *tail, int64_t min_t_ms, int64_t *t_ms, double *v)
 {
     struct decoder d = { .p = tail->bytes,
                          .t_ms = tail->first_t_ms,
                          .grid_ms = tail->first_t_ms,
                          .step_ms = tail->step_ms,
                          .bits = tail->first_bits };
-    size_t n = tail->end.n, i = 1;
+    size_t n = tail->end.n, i = 1, passed = 0;
 
     t_ms[0] = d.t_ms;
     v[0] = f64_from_bits(d.bits);
@@ -482,7 +483,13 @@ static void decode(const struct run_tail *tail, int64_t *t_ms, double *v)
 
         if (control < REPEAT_CODES) {
             double same = f64_from_bits(d.bits);
+            int64_t grid_ms = plus(d.grid_ms, (control + 1) * (int64_t)d.step_ms);
 
+            if (grid_ms < min_t_ms) {
+                d.t_ms = d.grid_ms = grid_ms;
+                passed = i += control + 1;
+                continue;
+            }
             for (size_t end = i + control + 1; i < end; i++) {
                 d.grid_ms = plus(d.grid_ms, d.step_ms);
                 t_ms[i] = d.grid_ms;
@@ -497,6 +504,7 @@ static void decode(const struct run_tail *tail, int64_t *t_ms, double *v)
         }
     }
     DEBUG_ASSERT(i == n && d.p == tail->bytes + tail->end.bytes);
+    return passed;
 }
 
 /* Samples of the chunk and of those before it that may have some at or after min_t_ms. */
@@ -529,12 +537,13 @@ static size_t lower_bound(const int64_t *t_ms, size_t n, int64_t from_ms)
     return lo;
 }
 
-/* Keeps of the n samples behind out's end those in the range. */
-static void keep_range(struct column *out, size_t n, int64_t min_t_ms, int64_t max_t_ms)
+/* Keeps of the n samples behind out's end those in the range, which has none of the first passed. */
+static void keep_range(struct column *out, size_t n, size_t passed, int64_t min_t_ms,
+                       int64_t max_t_ms)
 {
     int64_t *t_ms = out->t_ms + out->n;
     double *v = out->v + out->n;
-    size_t first = lower_bound(t_ms, n, min_t_ms), end = n;
+    size_t first = passed + lower_bound(t_ms + passed, n - passed, min_t_ms), end = n;
 
     if (max_t_ms < INT64_MAX)
         end = first + lower_bound(t_ms + first, n - first, max_t_ms + 1);
@@ -567,7 +576,7 @@ bool run_read(const struct run_pool *p, const struct run_tail *tail, int64_t min
 {
     struct run_tail copy;
     const struct run_tail *chunk = seek(p, tail, max_t_ms, &copy);
-    size_t n, from;
+    size_t n, from, passed; /* only the oldest chunk can pass some over: it is the last decoded */
 
     if (!chunk || max_t_ms < min_t_ms)
         return true;
@@ -575,14 +584,14 @@ bool run_read(const struct run_pool *p, const struct run_tail *tail, int64_t min
     if (!column_reserve(out, out->n + n))
         return false;
     from = n - chunk->end.n;
-    decode(chunk, out->t_ms + out->n + from, out->v + out->n + from);
+    passed = decode(chunk, min_t_ms, out->t_ms + out->n + from, out->v + out->n + from);
     while (from > 0) {
         run_tail_copy(p, end_of_chunk(p, chunk->previous), &copy);
         chunk = &copy;
         from -= chunk->end.n;
-        decode(chunk, out->t_ms + out->n + from, out->v + out->n + from);
+        passed = decode(chunk, min_t_ms, out->t_ms + out->n + from, out->v + out->n + from);
     }
-    keep_range(out, n, min_t_ms, max_t_ms);
+    keep_range(out, n, passed, min_t_ms, max_t_ms);
     return true;
 }
 
@@ -603,7 +612,7 @@ bool run_find(const struct run_pool *p, struct run_end end, int64_t t_ms, uint64
         end = end_of_chunk(p, before);
     }
     run_tail_copy(p, end, &chunk);
-    decode(&chunk, times, values);
+    (void)decode(&chunk, INT64_MIN, times, values);
     i = lower_bound(times, end.n, t_ms);
     if (i == end.n || times[i] != t_ms)
         return false;
