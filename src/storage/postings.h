@@ -15,7 +15,8 @@
 
 struct arena;
 
-/* Ids in increasing order, each once; in the arena of the call that made it. */
+/* Ids in increasing order, each once; in the arena of the call that made it, or borrowed from the
+ * index as long as that holds still: not to be written. */
 struct postings {
     uint32_t *ids;
     size_t n;
