@@ -26,7 +26,7 @@
 
 #include "base/banned.h"
 
-enum { MAX_COLUMNS = 4 };
+enum { MAX_COLUMNS = 4, POLL_STEPS = 64 /* of histograms, between two polls */ };
 
 /* What histograms do to a fold. */
 enum fold_histograms {
@@ -244,7 +244,8 @@ static enum errc fold_histogram(struct folding *f, struct fold_group *g, const s
     }
     notes = (*m)->sum.notes;
     ok = f->fold->histograms == HISTOGRAMS_SUM ? histogram_sum_add(&(*m)->sum, s->h[step], 1)
-                                               : histogram_mean_add(*m, s->h[step], f->q->scratch);
+                                               : histogram_mean_add(*m, s->h[step], f->q->temp);
+    arena_reset(f->q->temp);
     if ((*m)->sum.notes & ~notes & HISTOGRAMS_INCOMPATIBLE)
         annotate_mixed_schemas(f, s->labels);
     return ok ? OK : eval_arena_full(f->q, err);
@@ -264,9 +265,12 @@ static enum errc fold_histograms(struct folding *f, struct fold_group *g, struct
     else if (!g->histograms
              && !(g->histograms = ARENA_NEW(f->q->arena, struct histogram_mean *, n)))
         return eval_arena_full(f->q, err);
-    for (size_t i = 0; rc == OK && g->histograms && i < n; i++)
+    for (size_t i = 0; rc == OK && g->histograms && i < n; i++) {
         if (series_histogram(s, i))
             rc = fold_histogram(f, g, s, i, err);
+        if (rc == OK && i % POLL_STEPS == 0)
+            rc = query_poll(f->q, err);
+    }
     (void)series_keep_floats(s, n);
     return rc;
 }

@@ -14,6 +14,8 @@
 
 #include "base/banned.h"
 
+enum { POLL_STEPS = 64 }; /* of histograms, between two polls */
+
 double binary_arith(enum binary_op op, double l, double r)
 {
     switch (op) {
@@ -137,6 +139,8 @@ static enum errc apply_to_samples(struct with_scalar *w, struct fseries *s, stru
         s->v[i] = out.v;
         if (s->h)
             s->h[i] = out.h;
+        if (rc == OK && i % POLL_STEPS == 0)
+            rc = query_poll(w->q, err);
     }
     return rc;
 }

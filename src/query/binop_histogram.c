@@ -15,9 +15,13 @@
 
 #include "base/banned.h"
 
+/* Gives a histogram that was made in the arena for parts, which is emptied. */
 static enum errc made(struct query *q, const struct histogram *h, struct operand *out,
                       struct err *err)
 {
+    if (h)
+        h = histogram_copy(q->scratch, h);
+    arena_reset(q->temp);
     if (!h)
         return eval_arena_full(q, err);
     *out = (struct operand){ 0, h };
@@ -27,9 +31,9 @@ static enum errc made(struct query *q, const struct histogram *h, struct operand
 static enum errc scaled(struct query *q, const struct histogram *h, double factor, double divisor,
                         struct operand *out, struct err *err)
 {
-    const struct histogram *product = histogram_scaled(q->scratch, h, factor, divisor);
+    const struct histogram *product = histogram_scaled(q->temp, h, factor, divisor);
 
-    return made(q, product ? histogram_compacted(q->scratch, product) : NULL, out, err);
+    return made(q, product ? histogram_compacted(q->temp, product) : NULL, out, err);
 }
 
 static enum errc histogram_with_float(struct query *q, enum binary_op op, const struct histogram *l,
@@ -43,7 +47,7 @@ static enum errc histogram_with_float(struct query *q, enum binary_op op, const 
         return scaled(q, l, 1, r, out, err);
     case OP_TRIM_UPPER:
     case OP_TRIM_LOWER:
-        return made(q, histogram_trimmed(q->scratch, l, r, op == OP_TRIM_LOWER), out, err);
+        return made(q, histogram_trimmed(q->temp, l, r, op == OP_TRIM_LOWER), out, err);
     default:
         *note = NOTE_HISTOGRAM_FLOAT;
         return OK;
@@ -55,8 +59,8 @@ static enum errc added(struct query *q, enum binary_op op, const struct histogra
                        struct err *err)
 {
     unsigned notes = 0;
-    struct histogram *h = op == OP_ADD ? histogram_added(q->scratch, l, r, true, &notes)
-                                       : histogram_subtracted(q->scratch, l, r, true, &notes);
+    struct histogram *h = op == OP_ADD ? histogram_added(q->temp, l, r, true, &notes)
+                                       : histogram_subtracted(q->temp, l, r, true, &notes);
 
     if (h && op == OP_SUB)
         h->hint = HINT_GAUGE;

@@ -23,8 +23,9 @@ struct query {
     struct arena *arena;
     /* Histograms of the one series that is on its way through the sinks, made by what it has passed.
      * Who emits series one after the other empties it before each (query_next_series()), so that a
-     * thread that evaluates a part of a query needs one of its own. */
+     * thread that evaluates a part of a query needs both of its own. */
     struct arena *scratch;
+    struct arena *temp; /* for the parts of one operation on histograms, which empties it */
     struct str text;
     struct steps steps;
     struct query_shared *shared; /* deadline, counters, view: the same for all nested evaluations */

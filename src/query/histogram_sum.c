@@ -161,17 +161,23 @@ static bool add_missing(struct arena *a, struct bucket_list *l, struct incoming 
     return true;
 }
 
+/* The list has all the buckets most of the time: whether it does is found out on the way. */
 static bool list_add(struct arena *a, struct bucket_list *l, struct incoming in, double factor)
 {
+    const struct incoming all = in;
     size_t at = 0;
     int64_t index;
     double count;
 
-    if (!add_missing(a, l, in))
-        return false;
     while (incoming_next(&in, &index, &count)) {
-        while (l->index[at] < index)
+        while (at < l->n && l->index[at] < index)
             at++;
+        if (at == l->n || l->index[at] != index) {
+            if (!add_missing(a, l, all))
+                return false;
+            for (at = 0; l->index[at] < index;)
+                at++;
+        }
         compensated_add(factor * count, &l->count[at], &l->c[at]);
     }
     return true;

@@ -28,6 +28,7 @@
 #include "base/banned.h"
 
 enum { NO_PARTNER = UINT32_MAX, ANY_PARTNER = UINT32_MAX - 1 };
+enum { POLL_STEPS = 64 }; /* of histograms, between two polls */
 
 /* In the order of their checks within a step. */
 enum trouble { TROUBLE_ONE_SIDE, TROUBLE_EXPLICIT, TROUBLE_GROUPING, TROUBLE_LABELSET, NO_TROUBLE };
@@ -311,11 +312,70 @@ static enum errc pass_on(struct match *m, struct labels ls, struct err *err)
     return m->to(m->ctx, &s, err);
 }
 
+/* One series on its way past its partners. */
+struct pairing {
+    const struct fseries *s;
+    uint32_t signature;
+    uint32_t
+        partner; /* the one to pair with, NO_PARTNER: the fill value, ANY_PARTNER: who is there */
+    struct result *result;
+};
+
+/* Who s meets at a step, NO_PARTNER for the fill value; false when it does not take part. */
+static bool meets(const struct match *m, const struct pairing *p, size_t step, uint32_t *partner)
+{
+    if (is_absent(p->s->v[step]))
+        return false;
+    *partner = partner_at(m, &m->signatures[p->signature], step);
+    if (p->partner != ANY_PARTNER && *partner != p->partner)
+        return false;
+    return *partner != NO_PARTNER || m->fill_one;
+}
+
+static double value_of_one(const struct match *m, uint32_t partner, size_t step)
+{
+    return partner == NO_PARTNER ? m->fill_one_value : m->one.items[partner].v[step];
+}
+
+static void pair_floats(struct match *m, const struct pairing *p)
+{
+    for (size_t i = 0; i < m->q->steps.n; i++) {
+        uint32_t partner;
+
+        m->out[i] = absent();
+        if (!meets(m, p, i, &partner))
+            continue;
+        m->out[i] = pair_value(m, p->s->v[i], value_of_one(m, partner, i));
+        note_pair(m, p->signature, p->result, i);
+    }
+}
+
+static enum errc pair_all_samples(struct match *m, const struct pairing *p, struct err *err)
+{
+    enum errc rc = OK;
+
+    for (size_t i = 0; rc == OK && i < m->q->steps.n; i++) {
+        struct operand many = { p->s->v[i], series_histogram(p->s, i) }, one;
+        uint32_t partner;
+        bool fits;
+
+        m->out[i] = absent();
+        if (!meets(m, p, i, &partner))
+            continue;
+        one = (struct operand){ value_of_one(m, partner, i), histogram_of_one(m, partner, i) };
+        if ((rc = pair_samples(m, many, one, i, &fits, err)) == OK && fits)
+            note_pair(m, p->signature, p->result, i);
+        if (rc == OK && i % POLL_STEPS == 0)
+            rc = query_poll(m->q, err);
+    }
+    return rc;
+}
+
 /* Pairs s with one partner (NO_PARTNER: the fill value), or at each step with whatever is there. */
 static enum errc pair_with(struct match *m, const struct fseries *s, uint32_t signature,
                            uint32_t partner, struct err *err)
 {
-    struct result *result = NULL;
+    struct pairing p = { s, signature, partner, NULL };
     struct labels one = m->by_signature.groups[signature].labels, ls;
     enum errc rc = OK;
 
@@ -323,26 +383,12 @@ static enum errc pair_with(struct match *m, const struct fseries *s, uint32_t si
         one = m->one.items[partner].labels;
     if ((rc = result_labels(m, s->labels, one, &ls, err)) != OK)
         return rc;
-    if (m->m->card != CARD_ONE_TO_ONE && (rc = result_of(m, ls, signature, &result, err)) != OK)
+    if (m->m->card != CARD_ONE_TO_ONE && (rc = result_of(m, ls, signature, &p.result, err)) != OK)
         return rc;
-    for (size_t i = 0; rc == OK && i < m->q->steps.n; i++) {
-        uint32_t p = partner_at(m, &m->signatures[signature], i);
-        double v;
-        bool fits = true;
-
-        m->out[i] = absent();
-        if (is_absent(s->v[i]) || (partner != ANY_PARTNER && p != partner)
-            || (p == NO_PARTNER && !m->fill_one))
-            continue;
-        v = p == NO_PARTNER ? m->fill_one_value : m->one.items[p].v[i];
-        if (m->samples_differ || s->h)
-            rc = pair_samples(m, (struct operand){ s->v[i], series_histogram(s, i) },
-                              (struct operand){ v, histogram_of_one(m, p, i) }, i, &fits, err);
-        else
-            m->out[i] = pair_value(m, s->v[i], v);
-        if (fits)
-            note_pair(m, signature, result, i);
-    }
+    if (m->samples_differ || s->h)
+        rc = pair_all_samples(m, &p, err);
+    else
+        pair_floats(m, &p);
     return rc == OK ? pass_on(m, ls, err) : rc;
 }
 

@@ -345,11 +345,12 @@ static enum errc run(struct run *r, const struct query_options *o, struct str te
     r->q.options = &r->options;
     r->q.arena = arena;
     r->q.scratch = arena_new(o->max_bytes);
+    r->q.temp = arena_new(o->max_bytes);
     r->q.text = str_copy(arena, text);
     r->q.shared = &r->shared;
     r->q.annotations = annotations_new(arena);
     r->result = ARENA_NEW(arena, struct query_result, 1);
-    if (!r->q.text.ptr || !r->q.annotations || !r->result || !r->q.scratch) {
+    if (!r->q.text.ptr || !r->q.annotations || !r->result || !r->q.scratch || !r->q.temp) {
         rc = eval_arena_full(&r->q, err);
     } else {
         r->result->arena = arena;
@@ -362,6 +363,7 @@ static enum errc run(struct run *r, const struct query_options *o, struct str te
     }
     parse_free(r->root);
     arena_free(r->q.scratch);
+    arena_free(r->q.temp);
     if (rc != OK)
         arena_free(arena);
     else

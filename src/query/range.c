@@ -304,7 +304,7 @@ static enum errc over_windows(struct over_run *r, struct err *err)
             rc = over_samples(r, i, err);
         else if ((rc = check_step(o, i, r->args, err)) == OK)
             o->v[i] = o->call->call.func->over(&r->w);
-        unpolled += r->w.n;
+        unpolled += r->s->h ? samples_weight(r->w.h, r->w.n) : r->w.n;
         if (rc == OK && unpolled >= POLL_SAMPLES) {
             unpolled = 0;
             rc = query_poll(o->q, err);

@@ -54,9 +54,12 @@ static void tell_reconciled(const struct over_site *site, const char *operation)
              "mismatched custom buckets were reconciled during %s", operation);
 }
 
+/* Gives a histogram that was made in the arena for parts. */
 static enum errc give(const struct over_site *site, const struct histogram *h, struct outcome *out,
                       struct err *err)
 {
+    if (h)
+        h = histogram_copy(site->q->scratch, h);
     if (!h)
         return eval_arena_full(site->q, err);
     *out = (struct outcome){ 0, h };
@@ -145,7 +148,7 @@ static bool raw_growth(struct growth *g, const struct histogram *first)
 static enum errc finish_growth(struct growth *g, double factor, struct outcome *out,
                                struct err *err)
 {
-    struct arena *a = g->site->q->scratch;
+    struct arena *a = g->site->q->temp;
     struct histogram *h = histogram_sum_result(&g->sum, a, true);
 
     if (h && factor != 1)
@@ -166,7 +169,7 @@ static enum errc extrapolated(struct growth *g, struct outcome *out, struct err 
         return OK;
     /* The layout of a sample that was all reset away must not matter. */
     if (g->is_counter && w->n > 1 && is_reset_at(w, 1)
-        && !(first = histogram_empty_like(g->site->q->scratch, w->h[1])))
+        && !(first = histogram_empty_like(g->site->q->temp, w->h[1])))
         return eval_arena_full(g->site->q, err);
     if (!check_schemas(g, first, 1, w->n - 1))
         return OK;
@@ -187,7 +190,7 @@ static const struct histogram *border_at(const struct growth *g, size_t i, int64
     bool is_reset = g->is_counter && histogram_is_reset(w->h[i], w->h[i + 1]);
     unsigned notes = 0;
     const struct histogram *h =
-        histogram_between(g->site->q->scratch, w->h[i], w->h[i + 1], fraction, is_reset, &notes);
+        histogram_between(g->site->q->temp, w->h[i], w->h[i + 1], fraction, is_reset, &notes);
 
     if (notes & HISTOGRAMS_RECONCILED)
         tell_reconciled(g->site, "subtraction");
@@ -201,7 +204,7 @@ static bool add_hidden(struct growth *g, const struct borders *b, const struct h
                        const struct histogram *right)
 {
     const struct window *w = g->w;
-    struct arena *a = g->site->q->scratch;
+    struct arena *a = g->site->q->temp;
     size_t first = b->first, end = b->last;
     const struct histogram *prev = left;
     bool interpolated = left != w->h[first];
@@ -248,8 +251,9 @@ static enum errc between_borders(struct growth *g, struct outcome *out, struct e
 static enum errc growth(const struct over_site *site, const struct window *w, bool is_counter,
                         bool is_rate, struct outcome *out, struct err *err)
 {
-    struct growth g = { site, w, is_counter, is_rate, { .arena = site->q->scratch } };
+    struct growth g = { site, w, is_counter, is_rate, { .arena = site->q->temp } };
 
+    arena_reset(site->q->temp);
     if (has_floats(w)) {
         warn_of_mix(site);
         return OK;
@@ -286,10 +290,11 @@ static enum errc last_growth(const struct over_site *site, const struct window *
                              struct outcome *out, struct err *err)
 {
     struct window last = *w;
-    struct growth g = { site, &last, is_rate, is_rate, { .arena = site->q->scratch } };
+    struct growth g = { site, &last, is_rate, is_rate, { .arena = site->q->temp } };
     double gap;
     bool reset;
 
+    arena_reset(site->q->temp);
     if (w->n < 2)
         return OK;
     window_cut_to_last(&last, 2);
@@ -388,9 +393,10 @@ static bool usable(const struct over_site *site, unsigned notes)
 enum errc sum_histograms(const struct over_site *site, const struct window *w, struct outcome *out,
                          struct err *err)
 {
-    struct arena *a = site->q->scratch;
+    struct arena *a = site->q->temp;
     struct histogram_sum sum = { .arena = a };
 
+    arena_reset(site->q->temp);
     if (has_floats(w)) {
         warn_of_mix(site);
         return OK;
@@ -406,9 +412,10 @@ enum errc sum_histograms(const struct over_site *site, const struct window *w, s
 enum errc avg_histograms(const struct over_site *site, const struct window *w, struct outcome *out,
                          struct err *err)
 {
-    struct arena *a = site->q->scratch;
+    struct arena *a = site->q->temp;
     struct histogram_mean mean = { .sum.arena = a };
 
+    arena_reset(site->q->temp);
     if (has_floats(w)) {
         warn_of_mix(site);
         return OK;

@@ -19,17 +19,28 @@ static bool goes_on(const struct histogram *prev, const struct histogram *h)
     return !histogram_is_reset(prev, &cur);
 }
 
+/* What is done with resets. */
+enum resets {
+    RESETS_HIDDEN, /* as in Prometheus: whoever needs to know compares */
+    RESETS_KEPT,   /* those that only the writer knows of are told */
+    RESETS_TOLD    /* all are */
+};
+
 /* prev is the sample before, NULL when that is a float or not known. */
 static enum histogram_hint hint_of(const struct histogram *prev, const struct histogram *h,
-                                   bool tell_resets)
+                                   enum resets resets)
 {
-    if (h->hint == HINT_GAUGE || h->hint == HINT_RESET)
-        return h->hint;
-    if (!prev || prev->hint == HINT_GAUGE)
+    bool known = prev && prev->hint != HINT_GAUGE;
+
+    if (h->hint == HINT_GAUGE)
+        return HINT_GAUGE;
+    if (h->hint == HINT_RESET && resets != RESETS_HIDDEN)
+        return resets == RESETS_TOLD || !known || goes_on(prev, h) ? HINT_RESET : HINT_UNKNOWN;
+    if (!known || h->hint == HINT_RESET)
         return HINT_UNKNOWN;
     if (goes_on(prev, h))
         return HINT_NO_RESET;
-    return tell_resets ? HINT_RESET : HINT_UNKNOWN;
+    return resets == RESETS_TOLD ? HINT_RESET : HINT_UNKNOWN;
 }
 
 static struct histogram *without_buckets(struct arena *a, const struct histogram *h)
@@ -46,10 +57,11 @@ static struct histogram *without_buckets(struct arena *a, const struct histogram
 
 /* h as a query sees it; NULL when the scratch arena is full. */
 static const struct histogram *as_read(struct query *q, const struct node *selector,
-                                       const struct histogram *prev, const struct histogram *h)
+                                       const struct histogram *prev, const struct histogram *h,
+                                       enum resets resets)
 {
     bool stats_only = selector->selector.stats_only;
-    enum histogram_hint hint = hint_of(prev, h, stats_only);
+    enum histogram_hint hint = hint_of(prev, h, stats_only ? RESETS_TOLD : resets);
     struct histogram *out;
 
     if (!stats_only)
@@ -65,7 +77,7 @@ enum errc hints_of_range(struct query *q, const struct node *selector, const str
     for (size_t i = 0; i < c->n; i++) {
         const struct histogram *h = c->h[i];
 
-        if (h && !(c->h[i] = as_read(q, selector, prev, h)))
+        if (h && !(c->h[i] = as_read(q, selector, prev, h, RESETS_KEPT)))
             return eval_arena_full(q, err);
         prev = h;
     }
@@ -96,7 +108,9 @@ enum errc pick_histograms(struct query *q, const struct node *selector, const st
         if (at != next - 1) {
             at = next - 1;
             newest = c->h[at];
-            if (newest && !(newest = as_read(q, selector, at ? usable(c, at - 1) : NULL, newest)))
+            if (newest
+                && !(newest = as_read(q, selector, at ? usable(c, at - 1) : NULL, newest,
+                                      RESETS_HIDDEN)))
                 return eval_arena_full(q, err);
         }
         h[i] = newest;
@@ -150,8 +164,11 @@ static enum errc between_samples(const struct smoothing *s, size_t i, int64_t re
         return OK;
     }
     is_counter = x->hint != HINT_GAUGE || y->hint != HINT_GAUGE;
-    *h = histogram_between(s->q->scratch, x, y, at / gap, is_counter && histogram_is_reset(x, y),
+    *h = histogram_between(s->q->temp, x, y, at / gap, is_counter && histogram_is_reset(x, y),
                            &notes);
+    if (*h)
+        *h = histogram_copy(s->q->scratch, *h);
+    arena_reset(s->q->temp);
     *v = 0;
     return *h ? OK : eval_arena_full(s->q, err);
 }

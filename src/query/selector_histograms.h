@@ -8,8 +8,8 @@
 struct column;
 
 /* Gives the histograms of a column, staleness markers removed, the hints that samples next to each
- * other have: that the counter went on. Where it was reset the hint stays unknown, unless the sample
- * came with another. Under a function that asks for counts and sums alone (selector.stats_only)
+ * other have: that the counter went on. Where it was reset the hint is unknown, as in Prometheus,
+ * unless only the writer's hint tells. Under a function that asks for counts and sums alone (selector.stats_only)
  * buckets are left out, so that resets must be told by the hint. prev is the histogram before the
  * column, or NULL. What is made lies in the scratch arena. */
 MUST_USE enum errc hints_of_range(struct query *q, const struct node *selector,
