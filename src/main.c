@@ -13,6 +13,7 @@
 #include "base/diag.h"
 #include "base/log.h"
 #include "collect/push_groups.h"
+#include "data_tools.h"
 #include "http/api.h"
 #include "http/server.h"
 #include "options.h"
@@ -280,6 +281,8 @@ int main(int argc, char **argv)
 
     if (argc > 1 && strcmp(argv[1], "check") == 0)
         return check_main(argc - 1, argv + 1);
+    if (argc > 1 && data_tools_has(argv[1]))
+        return data_tools_main(argc - 1, argv + 1);
     arena = arena_new(0);
     err = err_in(arena);
     if (options_parse(argc, argv, &o, &err)) {

@@ -240,7 +240,9 @@ static enum errc take_command(const char *name, struct options *out, struct err 
     else if (strcmp(name, "version") == 0)
         out->command = COMMAND_VERSION;
     else
-        return err_set(err, ERR_BAD_CONFIG, 0, "unknown command \"%s\"; there is: serve, check",
+        return err_set(err, ERR_BAD_CONFIG, 0,
+                       "unknown command \"%s\"; there is: serve, check, verify, backup, "
+                       "restore",
                        name);
     return OK;
 }
@@ -295,7 +297,10 @@ void options_print_help(struct buf *b)
 {
     buf_text(b,
              "usage: tidemark [serve] [flags]\n"
-             "       tidemark check rules|config [flags] FILE...\n\n"
+             "       tidemark check rules|config [flags] FILE...\n"
+             "       tidemark verify [--json] DIR\n"
+             "       tidemark backup DIR OUT | backup --url=URL OUT\n"
+             "       tidemark restore SNAPSHOT DIR\n\n"
              "A time-series database that takes Prometheus remote write and answers PromQL.\n\n");
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         const char *placeholder = kinds[flags[i].kind].placeholder;

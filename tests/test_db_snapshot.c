@@ -242,6 +242,47 @@ static void a_damaged_store_gives_no_snapshot(void **state)
     free(path);
 }
 
+static void the_scrubber_finds_damage_pass_after_pass(void **state)
+{
+    struct fixture *f = *state;
+    struct fake_clock clock;
+    struct db_stats s;
+    char *path = NULL;
+    uint64_t values;
+
+    append_range(f, "m job=distinctive", 0, 3);
+    db_close(f->db);
+    fake_clock_init(&clock, T0);
+    f->o.clock = &clock.clock;
+    f->db = open_db(&f->o);
+    assert_false(db_scrub_step(f->db)); /* not right after the start */
+    clock.mono_ns += 700 * 1000000000LL;
+    while (db_scrub_step(f->db))
+        ;
+    db_stats(f->db, &s);
+    assert_int_equal(s.scrub_passes, 1);
+    assert_int_equal(s.scrub_faults, 0);
+    assert_true(s.scrub_values > 20);
+    values = s.scrub_values;
+    assert_false(db_scrub_step(f->db));
+    db_close(f->db);
+    assert_true(asprintf(&path, "%s/days/2023-11-14.1.mdb", f->dir) > 0);
+    damage_text(path, "distinctive");
+    free(path);
+    f->db = open_db(&f->o);
+    assert_false(db_scrub_step(f->db));
+    log_set_level(LOG_ERROR + 1);
+    for (unsigned pass = 1; pass < 3; pass++) {
+        clock.mono_ns += 25 * 3600 * 1000000000LL;
+        while (db_scrub_step(f->db))
+            ;
+        db_stats(f->db, &s);
+        assert_int_equal(s.scrub_passes, pass);
+        assert_true(s.scrub_faults >= pass && s.scrub_values < 3 * values);
+    }
+    log_set_level(LOG_ERROR);
+}
+
 static void an_interrupted_snapshot_leaves_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -299,6 +340,7 @@ int main(void)
         TEST(snapshots_during_writes_are_consistent),
         TEST(damage_is_found_and_named),
         TEST(a_damaged_store_gives_no_snapshot),
+        TEST(the_scrubber_finds_damage_pass_after_pass),
         TEST(an_interrupted_snapshot_leaves_nothing),
         TEST(a_directory_after_a_crash_is_sound),
         cmocka_unit_test(what_is_no_data_directory_is_refused),

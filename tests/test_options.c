@@ -148,7 +148,8 @@ static void errors_name_flag_value_and_expectation(void **state)
         { { "--nonsense" }, "unknown flag --nonsense; tidemark --help lists them" },
         { { "-x" }, "unknown flag -x; tidemark --help lists them" },
         { { "serve", "--log.level" }, "--log.level needs a value" },
-        { { "sevre" }, "unknown command \"sevre\"; there is: serve, check" },
+        { { "sevre" },
+          "unknown command \"sevre\"; there is: serve, check, verify, backup, restore" },
         { { "serve", "twice" }, "unexpected argument \"twice\"" },
     };
     struct arena *a = arena_new(0);

@@ -321,6 +321,7 @@ struct db_stats {
     uint64_t compactions, compaction_failures; /* of single days */
     uint64_t compaction_bytes_read, compaction_bytes_written;
     double compaction_seconds;
+    uint64_t scrub_passes, scrub_values, scrub_bytes, scrub_faults;
     uint64_t retired;         /* day files dropped ... */
     uint64_t size_retentions; /* ... and how often some of them for want of room */
     uint64_t retention_bytes;

@@ -50,8 +50,7 @@ static int64_t mono_ns(void)
     return clock_mono_ns(&clock_system);
 }
 
-/* Sleeps until woken to stop; false then. */
-static bool rest(struct upkeep *u, int64_t ns)
+bool db_upkeep_rest(struct upkeep *u, int64_t ns)
 {
     struct timespec until;
     bool go_on;
@@ -90,7 +89,7 @@ static bool go_on(void *ctx)
     if (worked_ns < SLICE_MS * 1000000LL)
         return true;
     if (p->gentle)
-        ok = atomic_load(&p->db->upkeep.waiting) == 0 && rest(&p->db->upkeep, worked_ns);
+        ok = atomic_load(&p->db->upkeep.waiting) == 0 && db_upkeep_rest(&p->db->upkeep, worked_ns);
     else
         ok = !is_stopping(&p->db->upkeep) && !(p->cancel && atomic_load(p->cancel));
     p->since_ns = mono_ns();
@@ -419,8 +418,8 @@ static void *upkeep_main(void *arg)
     struct db *db = arg;
 
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICENESS); /* of this thread, on Linux */
-    while (rest(&db->upkeep, UPKEEP_PERIOD_S * 1000000000LL))
-        while (db_upkeep_step(db) && !is_stopping(&db->upkeep))
+    while (db_upkeep_rest(&db->upkeep, UPKEEP_PERIOD_S * 1000000000LL))
+        while (!is_stopping(&db->upkeep) && (db_upkeep_step(db) || db_scrub_step(db)))
             ;
     return NULL;
 }
@@ -443,6 +442,7 @@ void db_upkeep_destroy(struct upkeep *u)
     pthread_mutex_destroy(&u->lock);
     pthread_cond_destroy(&u->wakes);
     free(u->pauses);
+    free(u->damaged);
 }
 
 enum errc db_upkeep_start(struct db *db, struct err *err)

@@ -60,7 +60,15 @@ struct upkeep {
     pthread_cond_t wakes;
     bool stopping; /* guarded by lock */
 
+    /* of the scrubber, in the thread alone: */
+    bool in_pass;                 /* some files have been scrubbed ... */
+    struct manifest_day scrubbed; /* ... up to this one */
+    int64_t scrub_at_ns;          /* when the next pass begins; 0 before it is known */
+    struct manifest_day *damaged; /* files whose faults have been logged */
+    size_t n_damaged, cap_damaged;
+
     _Atomic uint64_t compactions, failures, took_ns, bytes_read, bytes_written;
+    _Atomic uint64_t scrub_passes, scrub_values, scrub_bytes, scrub_faults;
 };
 
 struct db {
@@ -149,6 +157,12 @@ void db_keeper_wake(struct db *db);
 /* Rewrites one day that is due, gently; false when there is none. What the thread of upkeep does
  * every few seconds. */
 bool db_upkeep_step(struct db *db);
+
+/* Sleeps so long; false as soon as the thread is to stop. */
+bool db_upkeep_rest(struct upkeep *u, int64_t ns);
+
+/* Scrubs the next day file when it is time (db_scrub.c); false when there was nothing to do. */
+bool db_scrub_step(struct db *db);
 
 void db_upkeep_init(struct upkeep *u);
 void db_upkeep_destroy(struct upkeep *u);
