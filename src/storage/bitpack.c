@@ -1,8 +1,13 @@
 #include "storage/bitpack.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/bytes.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "base/banned.h"
 
@@ -64,7 +69,72 @@ void bitpack_get_portable(const uint8_t *in, const uint8_t *end, size_t n, unsig
     get_with_slack(in, n, width, out);
 }
 
+#if defined(__x86_64__)
+
+static bool have_avx2(void)
+{
+    return __builtin_cpu_supports("avx2");
+}
+
+/* Four values lie in the eight bytes from the one the first begins in: widths up to 14. */
+__attribute__((target("avx2"))) static void get_narrow(const uint8_t *in, unsigned width,
+                                                       uint64_t *out)
+{
+    __m256i mask = _mm256_set1_epi64x((long long)((1ull << width) - 1));
+    __m256i shifts = _mm256_set_epi64x(3 * width, 2 * width, width, 0);
+
+    for (size_t i = 0, bit = 0; i < BITPACK_BLOCK; i += 4, bit += 4 * width) {
+        uint64_t word = load_u64le(in + (bit >> 3)) >> (bit & 7);
+        __m256i v = _mm256_srlv_epi64(_mm256_set1_epi64x((long long)word), shifts);
+
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_and_si256(v, mask));
+    }
+}
+
+/* Two do: widths up to 28. */
+__attribute__((target("avx2"))) static void get_middling(const uint8_t *in, unsigned width,
+                                                         uint64_t *out)
+{
+    __m256i mask = _mm256_set1_epi64x((long long)((1ull << width) - 1));
+    __m256i shifts = _mm256_set_epi64x(width, 0, width, 0);
+
+    for (size_t i = 0, bit = 0; i < BITPACK_BLOCK; i += 4, bit += 4 * width) {
+        size_t next = bit + 2 * width;
+        long long a = (long long)(load_u64le(in + (bit >> 3)) >> (bit & 7));
+        long long b = (long long)(load_u64le(in + (next >> 3)) >> (next & 7));
+        __m256i v = _mm256_srlv_epi64(_mm256_set_epi64x(b, b, a, a), shifts);
+
+        _mm256_storeu_si256((__m256i *)(out + i), _mm256_and_si256(v, mask));
+    }
+}
+
+#else
+
+static bool have_avx2(void)
+{
+    return false;
+}
+
+static void get_narrow(const uint8_t *in, unsigned width, uint64_t *out)
+{
+    get_with_slack(in, BITPACK_BLOCK, width, out);
+}
+
+static void get_middling(const uint8_t *in, unsigned width, uint64_t *out)
+{
+    get_with_slack(in, BITPACK_BLOCK, width, out);
+}
+
+#endif
+
 void bitpack_get(const uint8_t *in, const uint8_t *end, size_t n, unsigned width, uint64_t *out)
 {
-    bitpack_get_portable(in, end, n, width, out);
+    bool whole = n == BITPACK_BLOCK && (size_t)(end - in) >= bitpack_bytes(n, width) + 9;
+
+    if (whole && width > 0 && width <= 14 && have_avx2())
+        get_narrow(in, width, out);
+    else if (whole && width > 0 && width <= 28 && have_avx2())
+        get_middling(in, width, out);
+    else
+        bitpack_get_portable(in, end, n, width, out);
 }

@@ -106,8 +106,7 @@ void bits_encode(struct buf *b, const uint64_t *words, size_t n)
 struct bit_reader {
     const uint8_t *p, *end;
     uint64_t word; /* the next bits */
-    unsigned have; /* how many of them */
-    size_t used;   /* bits taken so far */
+    unsigned have; /* how many of them; all others are zero */
 };
 
 static void refill(struct bit_reader *b)
@@ -125,36 +124,34 @@ static void refill(struct bit_reader *b)
     }
 }
 
-/* Places skipped before the next marked one; more than limit when they make no sense. */
-static size_t read_rice(struct bit_reader *b, unsigned k, size_t limit)
+static void drop(struct bit_reader *b, unsigned n)
 {
-    size_t zeros = 0;
+    b->word = n < 64 ? b->word >> n : 0;
+    b->have -= n;
+}
+
+/* Places skipped before the next marked one; more than limit when they make no sense. For codes
+ * that do not fit into one word, or end with the bytes. */
+static size_t read_long_rice(struct bit_reader *b, unsigned k, size_t limit)
+{
+    size_t zeros = 0, low;
     unsigned run;
 
-    if (b->have < 32)
-        refill(b);
-    while (UNLIKELY(b->word == 0)) {
+    while (b->word == 0) {
         if (b->have == 0 || zeros > limit)
             return limit + 1;
         zeros += b->have;
-        b->used += b->have;
-        b->have = 0;
+        drop(b, b->have);
         refill(b);
     }
     run = (unsigned)__builtin_ctzll(b->word);
+    drop(b, run + 1);
     zeros += run;
-    b->used += run + 1;
-    b->word = b->word >> run >> 1;
-    b->have -= run + 1;
-    if (b->have < k)
-        refill(b);
+    refill(b);
     if (b->have < k || zeros > limit)
         return limit + 1;
-    size_t low = b->word & ((1u << k) - 1);
-
-    b->word >>= k;
-    b->have -= k;
-    b->used += k;
+    low = b->word & ((1u << k) - 1);
+    drop(b, k);
     return (zeros << k) + low;
 }
 
@@ -165,13 +162,22 @@ static bool decode_rice(struct reader *r, size_t n, size_t count, unsigned k, ui
 
     memset(words, 0, bits_words(n) * sizeof *words);
     for (size_t i = 0; i < count; i++, at++) {
-        at += read_rice(&b, k, n);
+        refill(&b);
+        unsigned run = b.word ? (unsigned)__builtin_ctzll(b.word) : 64;
+
+        if (LIKELY(run + 1 + k <= b.have)) {
+            at += ((size_t)run << k) + (b.word >> run >> 1 & ((1u << k) - 1));
+            b.word = b.word >> run >> (k + 1); /* k + 1 <= 16 */
+            b.have -= run + 1 + k;
+        } else {
+            at += read_long_rice(&b, k, n);
+        }
         if (at >= n)
             return false;
         words[at / 64] |= 1ull << at % 64;
     }
-    (void)read_bytes(r, (b.used + 7) / 8);
-    return !r->overrun;
+    r->p = b.p - b.have / 8; /* whole bytes that were not needed */
+    return true;
 }
 
 static bool decode_plain(struct reader *r, size_t n, size_t count, uint64_t *words)

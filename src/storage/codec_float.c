@@ -4,6 +4,7 @@
 
 #include "storage/bitpack.h"
 #include "storage/codec_bits.h"
+#include "storage/kernels.h"
 
 #include "base/banned.h"
 
@@ -22,7 +23,7 @@ _Static_assert(ARRAY_LEN(powers) == MAX_EXPONENT + 1, "a power for each exponent
 /* The order of these integers is that of the numbers. Its own inverse. */
 static int64_t ordered(uint64_t bits)
 {
-    return (int64_t)(bits & SIGN ? bits ^ ~SIGN : bits);
+    return (int64_t)(bits ^ ((uint64_t)((int64_t)bits >> 63) >> 1));
 }
 
 static double from_ordered(int64_t v)
@@ -287,24 +288,16 @@ static bool read_plain(struct reader *r, double *out, size_t n)
     return true;
 }
 
-/* In place: integers become the doubles they stand for. */
-static void decode_decimals(double *out, size_t n, unsigned e)
-{
-    for (size_t i = 0; i < n; i++)
-        out[i] = from_decimal((int64_t)f64_bits(out[i]), e);
-}
-
 static bool read_residuals(struct reader *r, double *out, size_t n, unsigned e)
 {
     int64_t residuals[INTS_MAX];
 
     if (!ints_decode(r, residuals, n))
         return false;
-    for (size_t i = 0; i < n; i++) {
-        uint64_t near = f64_bits(from_decimal((int64_t)f64_bits(out[i]), e));
-
-        out[i] = from_ordered((int64_t)((uint64_t)ordered(near) + (uint64_t)residuals[i]));
-    }
+    kernel_decimals((uint64_t *)(void *)out, n, powers[e]);
+    for (size_t i = 0; i < n; i++)
+        out[i] =
+            from_ordered((int64_t)((uint64_t)ordered(f64_bits(out[i])) + (uint64_t)residuals[i]));
     return true;
 }
 
@@ -342,20 +335,10 @@ static bool read_kept(struct reader *r, double *out, size_t n, unsigned head)
         for (size_t i = 0; i < n; i++)
             out[i] = from_ordered((int64_t)f64_bits(out[i]));
     else if (form == FORM_DECIMAL)
-        decode_decimals(out, n, e);
+        kernel_decimals((uint64_t *)(void *)out, n, powers[e]);
     else if (!read_residuals(r, out, n, e))
         return false;
     return !(head & FLAG_PATCHES) || read_patches(r, out, n);
-}
-
-/* Repeats kept samples, which lie at the end of out: what is written never overtakes what is read. */
-static void spread(double *out, size_t n, const uint64_t *marks, size_t kept)
-{
-    const double *next = out + n - kept;
-
-    out[0] = *next++;
-    for (size_t i = 1; i < n; i++)
-        out[i] = bits_test(marks, i - 1) ? *next++ : out[i - 1];
 }
 
 bool floats_decode(struct reader *r, double *out, size_t n)
@@ -374,6 +357,6 @@ bool floats_decode(struct reader *r, double *out, size_t n)
     kept++;
     if (!read_kept(r, out + n - kept, kept, head) || r->overrun)
         return false;
-    spread(out, n, marks, kept);
+    kernel_repeat((uint64_t *)(void *)out, n, marks, kept);
     return true;
 }

@@ -4,6 +4,7 @@
 
 #include "storage/bitpack.h"
 #include "storage/codec_bits.h"
+#include "storage/kernels.h"
 
 #include "base/banned.h"
 
@@ -505,14 +506,11 @@ static bool read_sparse(struct reader *r, int64_t *out, size_t n, unsigned nesti
 {
     uint64_t marks[INTS_MAX / 64];
     int64_t common = read_varint(r);
-    const int64_t *next;
     size_t others;
 
     if (!bits_decode(r, n, marks, &others) || !read_column(r, out + n - others, others, nesting))
         return false;
-    next = out + n - others;
-    for (size_t i = 0; i < n; i++)
-        out[i] = bits_test(marks, i) ? *next++ : common;
+    kernel_place((uint64_t *)out, n, marks, others, (uint64_t)common);
     return true;
 }
 
