@@ -686,7 +686,7 @@ static void buckets_of_a_histogram_survive(void **state)
     assert_int_equal(pack_writer_count(w), N_BUCKETS);
     struct pack p = must_parse(must_finish(w));
 
-    assert_in_range(p.data.len, 1, N_BUCKETS * N_SCRAPES / 7);
+    assert_in_range(p.data.len, 1, N_BUCKETS * N_SCRAPES / 6);
     assert_buckets(&p, b, NULL);
     assert_buckets(&p, b, cache);
     assert_buckets(&p, b, cache);

@@ -127,14 +127,28 @@ static void get_middling(const uint8_t *in, unsigned width, uint64_t *out)
 
 #endif
 
+/* A whole block with enough readable bytes behind it. */
+static void get_block(const uint8_t *in, unsigned width, uint64_t *out)
+{
+    if (width <= 14)
+        get_narrow(in, width, out);
+    else
+        get_middling(in, width, out);
+}
+
 void bitpack_get(const uint8_t *in, const uint8_t *end, size_t n, unsigned width, uint64_t *out)
 {
-    bool whole = n == BITPACK_BLOCK && (size_t)(end - in) >= bitpack_bytes(n, width) + 9;
+    uint8_t padded[BITPACK_BLOCK * 28 / 8 + 9];
+    uint64_t block[BITPACK_BLOCK];
 
-    if (whole && width > 0 && width <= 14 && have_avx2())
-        get_narrow(in, width, out);
-    else if (whole && width > 0 && width <= 28 && have_avx2())
-        get_middling(in, width, out);
-    else
+    if (width == 0 || width > 28 || n < 8 || !have_avx2()) {
         bitpack_get_portable(in, end, n, width, out);
+    } else if (n == BITPACK_BLOCK && (size_t)(end - in) >= bitpack_bytes(n, width) + 9) {
+        get_block(in, width, out);
+    } else {
+        memset(padded, 0, sizeof padded);
+        memcpy(padded, in, bitpack_bytes(n, width));
+        get_block(padded, width, block);
+        memcpy(out, block, n * sizeof *out);
+    }
 }

@@ -82,7 +82,7 @@ void bits_encode(struct buf *b, const uint64_t *words, size_t n)
     guess = guess_parameter(n, count);
     for (unsigned k = guess ? guess - 1 : 0; k <= guess + 1 && k <= MAX_RICE; k++) {
         bits = rice_bits(words, n, invert, k);
-        if (bits + bits / 16 < best) { /* plain bits are read faster */
+        if (bits + bits / 8 < best) { /* plain bits are read faster */
             best = bits;
             form = k;
         }
@@ -155,26 +155,55 @@ static size_t read_long_rice(struct bit_reader *b, unsigned k, size_t limit)
     return (zeros << k) + low;
 }
 
+/* Decodes codes while they lie in the bits at hand; returns how many are left. */
+static size_t read_short_rices(struct bit_reader *b, size_t count, unsigned k, size_t n,
+                               uint64_t *words, size_t *place)
+{
+    uint64_t word = b->word, low = (1u << k) - 1;
+    unsigned have = b->have;
+    size_t at = *place;
+
+    while (count > 0 && word != 0) {
+        unsigned run = (unsigned)__builtin_ctzll(word), used = run + 1 + k;
+        uint64_t rest = word >> run >> 1;
+
+        if (used > have)
+            break;
+        at += ((size_t)run << k) + (rest & low);
+        if (at >= n)
+            break;
+        words[at / 64] |= 1ull << at % 64;
+        at++;
+        word = rest >> k;
+        have -= used;
+        count--;
+    }
+    *b = (struct bit_reader){ b->p, b->end, word, have };
+    *place = at;
+    return count;
+}
+
 static bool decode_rice(struct reader *r, size_t n, size_t count, unsigned k, uint64_t *words)
 {
     struct bit_reader b = { .p = r->p, .end = r->end };
     size_t at = 0;
 
     memset(words, 0, bits_words(n) * sizeof *words);
-    for (size_t i = 0; i < count; i++, at++) {
-        refill(&b);
-        unsigned run = b.word ? (unsigned)__builtin_ctzll(b.word) : 64;
+    while (count > 0) {
+        size_t left;
 
-        if (LIKELY(run + 1 + k <= b.have)) {
-            at += ((size_t)run << k) + (b.word >> run >> 1 & ((1u << k) - 1));
-            b.word = b.word >> run >> (k + 1); /* k + 1 <= 16 */
-            b.have -= run + 1 + k;
-        } else {
+        refill(&b);
+        left = read_short_rices(&b, count, k, n, words, &at);
+        if (left == count && at < n) {
             at += read_long_rice(&b, k, n);
+            if (at < n)
+                words[at / 64] |= 1ull << at % 64;
+            at++;
+            left--;
         }
-        if (at >= n)
+        if (at > n || (at == n && left > 0))
             return false;
-        words[at / 64] |= 1ull << at % 64;
+        count = left;
     }
     r->p = b.p - b.have / 8; /* whole bytes that were not needed */
     return true;

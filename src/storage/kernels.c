@@ -161,6 +161,8 @@ static void decimals_avx2(uint64_t *v, size_t n, double divisor)
 
 void kernel_repeat(uint64_t *out, size_t n, const uint64_t *marks, size_t kept)
 {
+    if (kept == n)
+        return; /* all are where they belong */
     if (have_avx2())
         repeat_avx2(out, n, marks, kept);
     else
