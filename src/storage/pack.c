@@ -345,12 +345,12 @@ static bool decode_floats(struct bytes payload, double *out, size_t n)
     return floats_decode(&r, out, n) && reader_left(&r) == 0;
 }
 
-static bool times_are_sound(const struct pack_chunk *chunk, const int64_t *t_ms)
+static bool decode_run(struct bytes payload, int64_t *run, size_t n)
 {
-    bool sound = t_ms[0] == chunk->min_t_ms && t_ms[chunk->n - 1] == chunk->max_t_ms;
+    bool sound = decode_ints(payload, run, n);
 
-    for (size_t i = 1; i < chunk->n; i++)
-        sound &= t_ms[i] > t_ms[i - 1];
+    for (size_t i = 1; sound && i < n; i++)
+        sound = run[i] > run[i - 1];
     return sound;
 }
 
@@ -366,53 +366,48 @@ static enum errc open_times(const struct pack *p, const struct pack_chunk *chunk
     return source->times(source->ctx, chunk->times.len, payload, err);
 }
 
-/* Gives the chunk's times out of its run. */
-static enum errc copy_times(const struct pack_chunk *chunk, const int64_t *run, int64_t *out,
-                            struct err *err)
+static enum errc times_damaged(const struct pack_chunk *chunk, struct err *err)
 {
-    memcpy(out, run + chunk->run_from, chunk->n * sizeof *out);
-    return times_are_sound(chunk, out)
-               ? OK
-               : err_set(err, ERR_CORRUPT, 0, "the times of a chunk of series %u are damaged",
-                         chunk->id);
+    return err_set(err, ERR_CORRUPT, 0, "the times of a chunk of series %u are damaged", chunk->id);
 }
 
-/* The run that chunk's times are part of, in memory that is borrowed from the cache. */
-static enum errc decode_run(const struct pack_chunk *chunk, struct bytes payload,
-                            struct pack_cache *cache, const int64_t **out, struct err *err)
+/* The run that a chunk's times are part of: borrowed from the cache, or in alone without one. */
+static enum errc find_run(const struct pack_chunk *chunk, struct bytes payload,
+                          struct pack_cache *cache, int64_t alone[PACK_MAX_SAMPLES],
+                          const int64_t **out, struct err *err)
 {
-    int64_t *run;
+    size_t n = chunk->run_n;
+    int64_t *run = alone;
 
-    *out = pack_cache_get(cache, payload.ptr, chunk->run_n);
+    *out = cache ? pack_cache_get(cache, payload.ptr, n) : NULL;
     if (*out)
         return OK;
-    *out = run = pack_cache_put(cache, payload.ptr, chunk->run_n, chunk->run_n * sizeof *run);
-    if (!run)
+    if (cache && !(run = pack_cache_put(cache, payload.ptr, n, n * sizeof *run)))
         return err_set(err, ERR_NOMEM, 0, "out of memory");
-    if (decode_ints(payload, run, chunk->run_n))
+    *out = run;
+    if (decode_run(payload, run, n))
         return OK;
-    pack_cache_drop(cache, payload.ptr, chunk->run_n);
-    return err_set(err, ERR_CORRUPT, 0, "a column of times is damaged");
+    if (cache)
+        pack_cache_drop(cache, payload.ptr, n);
+    return times_damaged(chunk, err);
 }
 
 static enum errc read_times(const struct pack *p, const struct pack_chunk *chunk,
                             const struct pack_source *source, int64_t *out, struct err *err)
 {
+    int64_t alone[PACK_MAX_SAMPLES];
     struct bytes payload;
-    const int64_t *run;
+    const int64_t *run = NULL;
     enum errc rc = open_times(p, chunk, source, &payload, err);
 
+    if (rc == OK)
+        rc = find_run(chunk, payload, source ? source->cache : NULL, alone, &run, err);
     if (rc != OK)
         return rc;
-    if (source && source->cache) {
-        rc = decode_run(chunk, payload, source->cache, &run, err);
-        return rc == OK ? copy_times(chunk, run, out, err) : rc;
-    }
-    int64_t alone[PACK_MAX_SAMPLES];
-
-    if (!decode_ints(payload, alone, chunk->run_n))
-        return err_set(err, ERR_CORRUPT, 0, "a column of times is damaged");
-    return copy_times(chunk, alone, out, err);
+    memcpy(out, run + chunk->run_from, chunk->n * sizeof *out);
+    return out[0] == chunk->min_t_ms && out[chunk->n - 1] == chunk->max_t_ms
+               ? OK
+               : times_damaged(chunk, err);
 }
 
 /* ---- groups ---- */
