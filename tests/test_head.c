@@ -404,6 +404,179 @@ static void the_index_knows_each_pair(void **state)
     head_free(h);
 }
 
+/* ---- series that have ended ---- */
+
+static bool is_known(struct head *h, const char *instance)
+{
+    struct label items[2] = { { METRIC_NAME, { "up", 2 } },
+                              { { "instance", 8 }, str_from(instance) } };
+    struct labels ls = { items, 2 };
+    uint32_t last = HEAD_NO_SERIES, ref;
+    struct buf key = { 0 };
+
+    head_lock_index(h);
+    ref = head_recognise(h, &last, ls, &key);
+    head_unlock_index(h);
+    buf_free(&key);
+    return ref != HEAD_NO_SERIES;
+}
+
+static bool count_value(void *ctx, struct str value)
+{
+    (void)value;
+    ++*(size_t *)ctx;
+    return true;
+}
+
+static size_t count_instances(struct head *h)
+{
+    struct index_source index;
+    size_t n = 0;
+
+    head_lock_index(h);
+    index = head_index(h);
+    assert_int_equal(index.each_value(index.ctx, STR("instance"), count_value, &n, NULL), OK);
+    head_unlock_index(h);
+    return n;
+}
+
+static void series_without_samples_leave_when_nobody_finds_them(void **state)
+{
+    struct head *h = head_new();
+    uint32_t a = resolve(h, "a");
+
+    (void)state;
+    resolve(h, "b");
+    resolve(h, "c");
+    assert_int_equal(head_append(h, a, (struct sample){ 1, 1 }), APPEND_STORED);
+    assert_int_equal(head_sweep(h), 0);
+    assert_true(is_known(h, "c"));
+    assert_int_equal(head_sweep(h), 1); /* b: a has samples, and c was found */
+    assert_int_equal(head_removals(h), 1);
+    assert_int_equal(count_instances(h), 2);
+    head_freeze(h, 1);
+    assert_int_equal(head_sweep(h), 1); /* c; a's are only frozen */
+    head_drop_frozen(h);
+    assert_int_equal(head_sweep(h), 1);
+    assert_int_equal(count_instances(h), 0);
+    assert_false(is_known(h, "a") || is_known(h, "b") || is_known(h, "c"));
+    assert_int_not_equal(resolve(h, "a"), a);
+    assert_int_equal(count_instances(h), 1);
+    head_free(h);
+}
+
+/* Refs of removed ones read as empty until the sweep after. */
+static void a_removed_series_reads_as_empty(void **state)
+{
+    struct head *h = head_new();
+    struct arena *a = arena_new(0);
+    uint32_t ref = resolve(h, "a");
+    struct column c = { 0 };
+    bool overlaps = false;
+    struct labels ls, before;
+
+    (void)state;
+    assert_int_equal(head_labels(h, ref, a, &before, NULL), OK);
+    head_sweep(h);
+    assert_int_equal(head_sweep(h), 1);
+    assert_int_equal(head_labels(h, ref, a, &ls, NULL), OK);
+    assert_int_equal(ls.n, 0);
+    assert_true(str_is(before.items[1].value, "a")); /* may still be printed */
+    assert_false(head_has_samples(h, ref, INT64_MIN, INT64_MAX, 0));
+    assert_int_equal(head_read(h, ref, INT64_MIN, INT64_MAX, 0, &c, &overlaps), OK);
+    assert_int_equal(c.n, 0);
+    column_free(&c);
+    arena_free(a);
+    head_free(h);
+}
+
+static void an_append_under_way_keeps_its_series(void **state)
+{
+    struct head *h = head_new();
+    uint32_t ref = resolve(h, "a"), found_at = head_tick(h), ticket;
+
+    (void)state;
+    assert_int_equal(head_sweep(h), 0);
+    ticket = head_enter(h);
+    assert_true(head_keep(h, &ref, 1, found_at));
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(head_sweep(h), 0);
+    head_leave(h, ticket);
+    assert_int_equal(head_sweep(h), 1);
+    ticket = head_enter(h);
+    assert_false(head_keep(h, &ref, 1, found_at)); /* too long ago */
+    head_leave(h, ticket);
+    head_free(h);
+}
+
+/* Of very many, the memory goes, and what stays is found by every pair. */
+static void memory_of_removed_series_is_given_back(void **state)
+{
+    enum { N = 5000 };
+    struct head *h = head_new();
+    struct arena *a = arena_new(0);
+    struct head_stats full, swept, again;
+    struct index_source index;
+    struct postings p;
+    char name[16];
+
+    (void)state;
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < N; i++) {
+            snprintf(name, sizeof name, "r%d-%d", round, i);
+            resolve(h, name);
+        }
+        resolve(h, "stays");
+        if (round == 1)
+            head_stats(h, &full);
+        head_sweep(h);
+        assert_true(is_known(h, "stays"));
+    }
+    head_stats(h, &again);
+    assert_int_equal(again.series, N + 1);
+    assert_in_range(again.index_bytes, 0, full.index_bytes);
+    for (int i = 0; i < 3; i++) {
+        head_sweep(h);
+        assert_true(is_known(h, "stays"));
+    }
+    head_stats(h, &swept);
+    assert_int_equal(swept.series, 1);
+    assert_in_range(swept.index_bytes, 0, full.index_bytes * 3 / 4);
+    head_lock_index(h);
+    index = head_index(h);
+    assert_int_equal(index.postings(index.ctx, METRIC_NAME, STR("up"), a, &p, NULL), OK);
+    assert_int_equal(p.n, 1);
+    assert_int_equal(index.all(index.ctx, a, &p, NULL), OK);
+    assert_int_equal(p.n, 1);
+    head_unlock_index(h);
+    arena_free(a);
+    head_free(h);
+}
+
+/* Behind what was flushed there may be newer samples on disk. */
+static void the_newest_sample_is_known_when_none_can_be_newer(void **state)
+{
+    struct head *h = head_new();
+    uint32_t a = resolve(h, "a"), b = resolve(h, "b");
+    struct sample s = { 0 };
+
+    (void)state;
+    assert_false(head_newest(h, a, 0, 1000, &s));
+    assert_int_equal(head_append(h, a, (struct sample){ 100, 1 }), APPEND_STORED);
+    assert_true(head_newest(h, a, 0, 1000, &s) && s.t_ms == 100 && s.v == 1);
+    assert_false(head_newest(h, a, 0, 99, &s));
+    assert_false(head_newest(h, a, 101, 1000, &s));
+    head_freeze(h, 1);
+    head_drop_frozen(h);
+    assert_int_equal(head_append(h, a, (struct sample){ 50, 2 }), APPEND_STORED);
+    assert_false(head_newest(h, a, 0, 1000, &s)); /* 100 is on disk */
+    assert_int_equal(head_append(h, b, (struct sample){ 110, 3 }), APPEND_STORED);
+    assert_true(head_newest(h, b, 0, 1000, &s) && s.v == 3);
+    head_note_flushed(h, 500);
+    assert_false(head_newest(h, b, 0, 1000, &s));
+    head_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,6 +593,11 @@ int main(void)
         cmocka_unit_test(a_read_includes_both_ends),
         cmocka_unit_test(an_appender_reaches_every_shard_and_freezing_too),
         cmocka_unit_test(the_index_knows_each_pair),
+        cmocka_unit_test(series_without_samples_leave_when_nobody_finds_them),
+        cmocka_unit_test(a_removed_series_reads_as_empty),
+        cmocka_unit_test(an_append_under_way_keeps_its_series),
+        cmocka_unit_test(memory_of_removed_series_is_given_back),
+        cmocka_unit_test(the_newest_sample_is_known_when_none_can_be_newer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

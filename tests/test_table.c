@@ -157,6 +157,46 @@ static void a_vector_too_large_changes_nothing(void **state)
     free(items);
 }
 
+static uint64_t few_homes(uint64_t key)
+{
+    return key % 5 | key << 40; /* long clusters, which wrap around */
+}
+
+static void what_is_removed_is_gone_and_the_rest_stays(void **state)
+{
+    enum { N = 700 };
+    static uint64_t (*const hashes[])(uint64_t) = { few_homes, good_hash };
+
+    (void)state;
+    for (size_t h = 0; h < ARRAY_LEN(hashes); h++) {
+        struct numbers n = { .hash = hashes[h] };
+        bool there[N];
+
+        for (uint64_t i = 0; i < N; i++) {
+            add(&n, i);
+            there[i] = true;
+        }
+        for (uint64_t round = 0; round < N; round++) {
+            uint64_t i = round * 7919 % N;
+
+            if (i % 3) {
+                table_remove(&n.table, n.hash(i), (uint32_t)i, hash_of, &n);
+                there[i] = false;
+            }
+            if (round % 50 == 0)
+                for (uint64_t k = 0; k < N; k++)
+                    assert_int_equal(find(&n, k), there[k] ? k : TABLE_NONE);
+        }
+        for (uint64_t i = 0; i < N; i++)
+            if (!there[i])
+                assert_true(table_add(&n.table, n.hash(i), (uint32_t)i, hash_of, &n));
+        for (uint64_t i = 0; i < N; i++)
+            assert_int_equal(find(&n, i), i);
+        table_free(&n.table);
+        free(n.items);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -165,6 +205,7 @@ int main(void)
         cmocka_unit_test(a_table_grows_before_it_is_full),
         cmocka_unit_test(vectors_grow_by_doubling),
         cmocka_unit_test(a_vector_too_large_changes_nothing),
+        cmocka_unit_test(what_is_removed_is_gone_and_the_rest_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

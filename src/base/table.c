@@ -62,3 +62,25 @@ bool table_add(struct table *t, uint64_t hash, uint32_t id,
     t->n++;
     return true;
 }
+
+/* What follows moves up, unless it would then lie before where its search begins. */
+void table_remove(struct table *t, uint64_t hash, uint32_t id,
+                  uint64_t (*rehash)(const void *, uint32_t), const void *ctx)
+{
+    size_t hole = hash & t->mask;
+
+    while (t->slots[hole].id != id) {
+        ASSERT(t->slots[hole].id != TABLE_NONE);
+        hole = (hole + 1) & t->mask;
+    }
+    for (size_t i = (hole + 1) & t->mask; t->slots[i].id != TABLE_NONE; i = (i + 1) & t->mask) {
+        size_t home = rehash(ctx, t->slots[i].id) & t->mask;
+
+        if (((i - home) & t->mask) < ((i - hole) & t->mask))
+            continue;
+        t->slots[hole] = t->slots[i];
+        hole = i;
+    }
+    t->slots[hole].id = TABLE_NONE;
+    t->n--;
+}

@@ -36,6 +36,10 @@ void table_free(struct table *t);
 uint32_t table_find(const struct table *t, uint64_t hash, table_eq *eq, const void *ctx,
                     const void *key);
 
+/* Takes out an id that is there. rehash() is asked about it and others. */
+void table_remove(struct table *t, uint64_t hash, uint32_t id,
+                  uint64_t (*rehash)(const void *, uint32_t), const void *ctx);
+
 /* Adds an id that is not there yet; rehash(ctx, id) gives the hash of any id again when the table
  * grows. False when out of memory: nothing has changed. */
 MUST_USE bool table_add(struct table *t, uint64_t hash, uint32_t id,

@@ -459,6 +459,7 @@ enum errc remote_write_parse(struct remote_write *rw, struct bytes message, stru
         db_recognise_begin(&rw->recogniser, rw->db);
     read_request(&p);
     rw->batch.recognised = rw->db;
+    rw->batch.found_at = rw->recogniser.found_at;
     db_recognise_end(&rw->recogniser);
     if (p.rc == OK && p.r.fault)
         p.rc = report(&p, message);

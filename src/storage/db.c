@@ -148,6 +148,18 @@ static enum errc open_state(struct db *db, struct err *err)
     return rc;
 }
 
+/* Not before the newest sample of the day files: those are told by whole days, but none was more
+ * than so far ahead of the clock, unless that has been set back by days. */
+static int64_t newest_in_days(const struct db *db, const struct days_stats *days)
+{
+    int64_t ahead_ms = clock_wall_ms(db->clock) + DB_MAX_AHEAD_MS;
+
+    if (days->days == 0)
+        return INT64_MIN;
+    return day_of(days->max_t_ms) > day_of(ahead_ms) || days->max_t_ms < ahead_ms ? days->max_t_ms
+                                                                                  : ahead_ms;
+}
+
 static enum errc open_dir(struct db *db, struct err *err)
 {
     struct days_stats days;
@@ -166,6 +178,7 @@ static enum errc open_dir(struct db *db, struct err *err)
     days_stats(db->days, &days);
     if (days.days) /* the last day's start is the safe side: a day may be kept a day longer */
         db->newest_t_ms = day_first_ms(day_of(days.max_t_ms));
+    head_note_flushed(db->head, newest_in_days(db, &days));
     rc = open_log(db, err);
     if (rc != OK)
         return rc;
@@ -193,7 +206,7 @@ enum errc db_open(const struct db_options *options, struct db **out, struct err 
     pthread_cond_init(&db->views_changed, NULL);
     pthread_mutex_init(&db->flush_lock, NULL);
     db_upkeep_init(&db->upkeep);
-    db->last_flush_ns = clock_mono_ns(db->clock);
+    db->last_flush_ns = db->last_sweep_ns = clock_mono_ns(db->clock);
     db->head = head_new();
     db->exemplars = exemplar_store_new();
     db->selections = selection_cache_new(SELECTION_CACHE_BYTES);

@@ -133,7 +133,8 @@ struct write_batch {
     size_t n_exemplars;
     const struct metric_metadata *metadata;
     size_t n_metadata;
-    bool recognised; /* db_recognise_*() has been asked about every series */
+    bool recognised;   /* db_recognise_*() has been asked about every series, */
+    uint32_t found_at; /* when: db_recogniser.found_at */
 };
 
 struct write_result {
@@ -155,7 +156,7 @@ struct write_result {
  * nothing else of the store. */
 struct db_recogniser {
     struct head *head; /* private, all of it; NULL: nothing is recognised */
-    uint32_t last;
+    uint32_t last, found_at;
     struct buf key;
 };
 void db_recognise_begin(struct db_recogniser *r, struct db *db);

@@ -15,8 +15,7 @@
 #include "base/banned.h"
 
 enum {
-    MAX_AHEAD_MS = 600000, /* samples further in the future are refused */
-    NAMED = 10,            /* rejections described in the answer; the rest is counted */
+    NAMED = 10, /* rejections described in the answer; the rest is counted */
 };
 
 struct duplicate {
@@ -263,10 +262,12 @@ static struct record_counts count_fitting(const struct append *a, const struct w
 static void name_limit(struct append *a, const struct write_series *s)
 {
     const struct db_options *o = &a->db->options;
+    struct head_stats head;
 
     if (!may_name(a))
         return;
-    if (o->series_limit && head_n_series(a->db->head) >= o->series_limit)
+    head_stats(a->db->head, &head);
+    if (o->series_limit && head.series >= o->series_limit)
         buf_printf(&a->res->text, "series_limit: %llu series are known, no new one is accepted: ",
                    (unsigned long long)o->series_limit);
     else
@@ -581,7 +582,9 @@ static enum errc check_memory(struct db *db, struct err *err)
 
 void db_recognise_begin(struct db_recogniser *r, struct db *db)
 {
-    *r = (struct db_recogniser){ .head = db->head, .last = HEAD_NO_SERIES };
+    *r = (struct db_recogniser){ .head = db->head,
+                                 .last = HEAD_NO_SERIES,
+                                 .found_at = head_tick(db->head) };
     head_lock_index(db->head);
 }
 
@@ -606,8 +609,9 @@ uint32_t db_recognise_labels(struct db_recogniser *r, struct labels ls)
     return ref == HEAD_NO_SERIES ? 0 : ref + 1;
 }
 
-/* Fills refs[] with the series that are known; asks about those that have not been asked about. */
-static void recognise(struct append *a)
+/* Fills refs[] with the series that are known; asks about those that have not been asked about. False when so
+ * much has happened since they were that they may have ended. */
+static bool recognise(struct append *a)
 {
     const struct write_batch *b = a->batch;
     struct db_recogniser r = { .head = NULL };
@@ -623,6 +627,7 @@ static void recognise(struct append *a)
         a->refs[i] = known ? known - 1 : HEAD_NO_SERIES;
     }
     db_recognise_end(&r);
+    return !b->recognised || head_keep(a->db->head, a->refs, b->n_series, b->found_at);
 }
 
 /* How many series there may be. */
@@ -649,7 +654,8 @@ static enum errc append_samples(struct append *a, struct err *err)
     if (!a->sets || !a->refs || !a->kept || !a->bad_histograms || !a->exemplar_labels)
         return err_set(err, ERR_NOMEM, 0, "no memory for a request of %zu series",
                        a->batch->n_series);
-    recognise(a);
+    if (!recognise(a))
+        return err_set(err, ERR_UNAVAILABLE, 0, "the request took too long");
     for (size_t i = 0; i < a->batch->n_series; i++) {
         check_series(a, i);
         any |= a->kept[i];
@@ -682,7 +688,7 @@ enum errc db_append(struct db *db, const struct write_batch *batch, struct write
                         .batch = batch,
                         .res = res,
                         .min_t_ms = db_horizon(db),
-                        .max_t_ms = now_ms + MAX_AHEAD_MS };
+                        .max_t_ms = now_ms + DB_MAX_AHEAD_MS };
     enum errc rc = check_memory(db, err);
 
     if (rc != OK)
@@ -692,8 +698,12 @@ enum errc db_append(struct db *db, const struct write_batch *batch, struct write
         return err_set(err, ERR_NOMEM, 0, "no memory for a request");
     if (batch->n_metadata)
         rc = store_metadata(&a, err);
-    if (rc == OK && batch->n_series)
+    if (rc == OK && batch->n_series) {
+        uint32_t ticket = head_enter(db->head);
+
         rc = append_samples(&a, err);
+        head_leave(db->head, ticket);
+    }
     if (a.n_named > NAMED)
         buf_printf(&res->text, "and %zu more\n", a.n_named - NAMED);
     arena_free(a.arena);

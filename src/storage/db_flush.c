@@ -20,6 +20,7 @@
 
 enum {
     KEEPER_PERIOD_S = 5,
+    SWEEP_INTERVAL_MS = 3600000,
     LOG_SLACK_BYTES = 64 << 20, /* a segment */
 };
 
@@ -264,6 +265,20 @@ static void publish(struct db *db, uint64_t flush)
     pthread_mutex_unlock(&db->lock);
 }
 
+/* Lets the head forget series that have ended, now that all views from before the flush are gone. */
+static void sweep(struct db *db)
+{
+    int64_t now_ns = clock_mono_ns(db->clock);
+    size_t removed;
+
+    if ((now_ns - db->last_sweep_ns) / 1000000 < SWEEP_INTERVAL_MS)
+        return;
+    db->last_sweep_ns = now_ns;
+    removed = head_sweep(db->head);
+    if (removed)
+        log_info("series that have ended left memory", "series=%zu", removed);
+}
+
 static enum errc flush_locked(struct db *db, struct err *err)
 {
     struct head_stats head;
@@ -287,6 +302,7 @@ static enum errc flush_locked(struct db *db, struct err *err)
     publish(db, db->frozen);
     head_drop_frozen(db->head);
     exemplar_store_drop_frozen(db->exemplars);
+    sweep(db);
     rc = wal_release(db->wal, db->frozen, err);
     db->frozen = 0;
     return rc;

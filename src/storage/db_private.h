@@ -29,6 +29,8 @@
 #include "storage/state.h"
 #include "storage/wal.h"
 
+enum { DB_MAX_AHEAD_MS = 600000 }; /* samples further in the future are refused */
+
 /* The state of a replay between two records. */
 struct replay {
     uint64_t generation;
@@ -95,7 +97,8 @@ struct db {
 
     pthread_mutex_t flush_lock; /* one flush at a time */
     uint64_t frozen;       /* generation of the frozen runs, 0 without; guarded by flush_lock */
-    int64_t last_flush_ns; /* guarded by flush_lock */
+    int64_t last_flush_ns; /* guarded by flush_lock, as is the next */
+    int64_t last_sweep_ns;
 
     struct upkeep upkeep;
 

@@ -1,6 +1,6 @@
 /* head.h -- recent samples in memory, and the index of the series they belong to.
  *
- * Every series that was written since the start has a ref (u32, given out in order, never reused).
+ * Every series that was written lately has a ref (u32, given out in order, never reused).
  * Its labels are kept as ids of interned (name, value) pairs, so that each text is stored once;
  * each pair has the list of refs that carry it.
  *
@@ -45,7 +45,7 @@ void head_free(struct head *h); /* NULL is fine */
  * head_index_follow(): its ref becomes *last, and the number of bytes is returned; 0 if not.
  * head_recognise: the ref of a label set as a sender wrote it, if it is canonical and known, which
  * becomes *last; if not HEAD_NO_SERIES. key is scratch. */
-size_t head_follow(const struct head *h, uint32_t *last, struct bytes wire);
+size_t head_follow(struct head *h, uint32_t *last, struct bytes wire);
 uint32_t head_recognise(struct head *h, uint32_t *last, struct labels ls, struct buf *key);
 
 /* Fills refs[i] for the n canonical label sets where it is HEAD_NO_SERIES on entry and the set has
@@ -54,11 +54,11 @@ uint32_t head_recognise(struct head *h, uint32_t *last, struct labels ls, struct
 MUST_USE enum errc head_resolve(struct head *h, const struct labels *sets, size_t n,
                                 uint64_t max_series, uint32_t *refs, struct err *err);
 
-/* How many series there are: refs 0 to that, exclusive. */
+/* How many refs have been handed out: from 0 to that, exclusive. */
 uint32_t head_n_series(const struct head *h);
 
 /* The labels of a series, under head_lock_index(); items are in the arena, the texts live as long
- * as the head. */
+ * as the series, and then until the second sweep. */
 MUST_USE enum errc head_labels(struct head *h, uint32_t ref, struct arena *a, struct labels *out,
                                struct err *err);
 uint64_t head_labels_hash(const struct head *h,
@@ -74,6 +74,31 @@ void head_set_defined_in(struct head *h, uint32_t ref, uint64_t generation);
 void head_lock_index(struct head *h);
 void head_unlock_index(struct head *h);
 struct index_source head_index(struct head *h);
+/* ---- series that have ended ----
+ *
+ * A series that nobody has found since the last sweep but one, and that has no samples in memory, is removed from
+ * the index by the next sweep. Its ref stays unused, and reads as a series without samples and labels, until the
+ * sweep after that one, which gives back its memory and the texts of its labels: a sweep must not come before
+ * all are gone who have got refs or labels before the last.
+ *
+ * Whoever appends keeps its series by holding a ticket from before head_keep() to the end: no sweep removes what
+ * was found under a ticket that is held, or later. */
+
+/* A ticket, given back by head_leave(). */
+uint32_t head_enter(struct head *h);
+void head_leave(struct head *h, uint32_t ticket);
+
+/* With a ticket: whether series that were found when head_tick() was found_at are still there, and stay. */
+uint32_t head_tick(const struct head *h);
+bool head_keep(struct head *h, const uint32_t *refs, size_t n, uint32_t found_at);
+
+/* Removes those that have ended, and returns how many. For the flusher alone, between flushes. It is put off
+ * while an append of long ago is under way. */
+size_t head_sweep(struct head *h);
+
+/* Grows with each sweep that has removed any. */
+uint64_t head_removals(const struct head *h);
+
 /* Calls fn for each distinct label name, under head_lock_index(). */
 void head_each_name(struct head *h, bool (*fn)(void *ctx, struct str name), void *ctx);
 
@@ -122,8 +147,10 @@ void head_drop_frozen(struct head *h);
 MUST_USE enum errc head_read(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
                              uint64_t after, struct column *out, bool *overlaps);
 
-/* The newest sample of all that ref ever got, when it lies in the time range and is at hand; false:
- * head_read() must be asked. */
+/* The newest sample of all that ref ever got, day files included, when it lies in the time range and is at
+ * hand; false: all must be asked. That is known of samples that are newer than everything that ever
+ * left the head, which head_note_flushed() tells about what did before it was there. */
+void head_note_flushed(struct head *h, int64_t t_ms);
 bool head_newest(struct head *h, uint32_t ref, int64_t min_t_ms, int64_t max_t_ms,
                  struct sample *out);
 
@@ -141,7 +168,8 @@ MUST_USE enum errc head_read_frozen(struct head *h, uint32_t ref, int64_t min_t_
                                     int64_t max_t_ms, struct column *out);
 
 struct head_stats {
-    uint64_t series, samples, bytes;
+    uint64_t series; /* that have not been removed */
+    uint64_t samples, bytes;
     uint64_t index_bytes;       /* of the series' labels and postings, not in bytes */
     int64_t min_t_ms, max_t_ms; /* of what it holds; min > max when empty */
 };

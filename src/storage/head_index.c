@@ -18,7 +18,7 @@ struct ref_list {
 /* A pair as it stands in a request, which is how series are recognised: kept apart from the rest of
  * the pair, so that what is looked at lies together. */
 struct pair_key {
-    const uint8_t *wire; /* in the texts arena */
+    uint8_t *wire; /* malloc'd; NULL: no pair has this id now */
     size_t len;
 };
 
@@ -36,21 +36,33 @@ struct name {
 
 struct entry {
     uint64_t hash;   /* of the encoded labels */
-    uint32_t *pairs; /* in the texts arena */
-    uint32_t n;
+    uint32_t *pairs; /* ids_new() */
+    uint32_t n;      /* 0: not there any more */
+};
+
+/* Series that came together mostly end together, so small blocks are empty in time. */
+enum { BLOCK_ENTRIES = 64, MAX_FREE_IDS = 32 };
+
+struct block {
+    uint32_t n_live;
+    struct entry entries[BLOCK_ENTRIES];
 };
 
 enum { WIRE_FIELD_1 = 1 << 3 | 2, WIRE_FIELD_2 = 2 << 3 | 2 }; /* keys of protobuf, with a length */
 
 struct head_index {
-    struct arena *texts; /* all label texts and pair lists */
-    struct entry *entries;
+    struct arena *texts;                  /* names, and the pair ids of series */
+    uint32_t *free_ids[MAX_FREE_IDS + 1]; /* lists of those of removed ones, by length */
+    struct block **blocks;                /* NULL: all in it are removed */
     struct pair *pairs;
     struct pair_key *keys; /* of the pairs */
     struct name *names;
-    size_t n_entries, cap_entries, n_pairs, cap_pairs, cap_keys, n_names, cap_names;
+    struct ref_list free_pairs;
+    void **dead_texts; /* until nobody looks at them any more */
+    size_t n_dead_texts, cap_dead_texts, n_entries, blocks_made, n_blocks, cap_blocks, n_pairs,
+        cap_pairs, cap_keys, n_names, cap_names;
     struct table by_labels, by_pair, by_name;
-    size_t list_bytes; /* of all ref lists */
+    size_t list_bytes, text_bytes; /* of all ref lists, and of the pairs' texts */
 };
 
 struct head_index *head_index_new(void)
@@ -68,11 +80,18 @@ void head_index_free(struct head_index *x)
 {
     if (!x)
         return;
-    for (size_t i = 0; i < x->n_pairs; i++)
+    head_index_reap(x);
+    for (size_t i = 0; i < x->n_pairs; i++) {
         free(x->pairs[i].refs.ids);
+        free(x->keys[i].wire);
+    }
+    for (size_t i = 0; i < x->blocks_made; i++)
+        free(x->blocks[i]);
     for (size_t i = 0; i < x->n_names; i++)
         free(x->names[i].pairs.ids);
-    free(x->entries);
+    free(x->blocks);
+    free(x->free_pairs.ids);
+    free(x->dead_texts);
     free(x->pairs);
     free(x->keys);
     free(x->names);
@@ -83,13 +102,21 @@ void head_index_free(struct head_index *x)
     free(x);
 }
 
+/* NULL when it has been removed, and all around it. */
+static struct entry *entry(const struct head_index *x, uint32_t ref)
+{
+    struct block *b = x->blocks[ref / BLOCK_ENTRIES];
+
+    return b ? &b->entries[ref % BLOCK_ENTRIES] : NULL;
+}
+
 static bool labels_are(const void *ctx, uint32_t id, const void *key)
 {
     const struct head_index *x = ctx;
-    const struct entry *e = &x->entries[id];
+    const struct entry *e = entry(x, id);
     const struct labels *ls = key;
 
-    if (e->n != ls->n)
+    if (!e || e->n == 0 || e->n != ls->n)
         return false;
     for (size_t i = 0; i < ls->n; i++) {
         const struct pair *p = &x->pairs[e->pairs[i]];
@@ -98,6 +125,13 @@ static bool labels_are(const void *ctx, uint32_t id, const void *key)
             return false;
     }
     return true;
+}
+
+bool head_index_has(const struct head_index *x, uint32_t ref)
+{
+    const struct entry *e = entry(x, ref);
+
+    return e && e->n > 0;
 }
 
 bool head_index_is(const struct head_index *x, uint32_t ref, struct labels ls)
@@ -118,9 +152,11 @@ static bool same_bytes(const uint8_t *a, const uint8_t *b, size_t n)
 
 size_t head_index_follow(const struct head_index *x, uint32_t ref, struct bytes wire)
 {
-    const struct entry *e = &x->entries[ref];
+    const struct entry *e = entry(x, ref);
     size_t at = 0;
 
+    if (!e)
+        return 0;
     for (size_t i = 0; i < e->n; i++) {
         struct pair_key key = x->keys[e->pairs[i]];
 
@@ -133,13 +169,15 @@ size_t head_index_follow(const struct head_index *x, uint32_t ref, struct bytes 
 
 void head_index_prefetch(const struct head_index *x, uint32_t ref)
 {
-    if (ref < x->n_entries)
-        __builtin_prefetch(&x->entries[ref]);
+    const struct entry *e = entry(x, ref);
+
+    if (e)
+        __builtin_prefetch(e);
 }
 
 static uint64_t entry_hash(const void *ctx, uint32_t id)
 {
-    return ((const struct head_index *)ctx)->entries[id].hash;
+    return entry(ctx, id)->hash;
 }
 
 uint32_t head_index_find(const struct head_index *x, struct labels ls, uint64_t hash)
@@ -249,13 +287,12 @@ static uint8_t *put_text(uint8_t *to, uint8_t key, struct str text, struct str *
 }
 
 /* Copies a label in its wire form; false when out of memory. */
-static bool copy_pair(struct head_index *x, const struct label *l, struct pair *p,
-                      struct pair_key *key)
+static bool copy_pair(const struct label *l, struct pair *p, struct pair_key *key)
 {
     size_t inner =
         2 + uvarint_bytes(l->name.len) + l->name.len + uvarint_bytes(l->value.len) + l->value.len;
     size_t len = 1 + uvarint_bytes(inner) + inner;
-    uint8_t *wire = arena_alloc(x->texts, len), *to = wire;
+    uint8_t *wire = malloc(len), *to = wire;
 
     if (!wire)
         return false;
@@ -282,78 +319,241 @@ static uint32_t intern_pair(struct head_index *x, const struct label *l)
     if (name == TABLE_NONE)
         return TABLE_NONE;
     of_name = &x->names[name].pairs;
-    if (!copy_pair(x, l, &p, &key)
-        || !vec_reserve(&x->pairs, &x->cap_pairs, x->n_pairs + 1, sizeof p)
-        || !vec_reserve(&x->keys, &x->cap_keys, x->n_pairs + 1, sizeof key)
-        || !ref_list_reserve(x, of_name))
+    id = x->free_pairs.n ? x->free_pairs.ids[x->free_pairs.n - 1] : (uint32_t)x->n_pairs;
+    if (!vec_reserve(&x->pairs, &x->cap_pairs, (size_t)id + 1, sizeof p)
+        || !vec_reserve(&x->keys, &x->cap_keys, (size_t)id + 1, sizeof key)
+        || !ref_list_reserve(x, of_name) || !copy_pair(l, &p, &key))
         return TABLE_NONE;
-    id = (uint32_t)x->n_pairs;
     x->pairs[id] = p;
     x->keys[id] = key;
-    if (!table_add(&x->by_pair, p.hash, id, pair_hash, x))
+    if (!table_add(&x->by_pair, p.hash, id, pair_hash, x)) {
+        free(key.wire);
+        x->keys[id].wire = NULL;
         return TABLE_NONE;
-    x->n_pairs++; /* from here on it is found; a pair without refs does no harm */
+    }
+    if (id < x->n_pairs) /* from here on it is found; a pair without refs does no harm */
+        x->free_pairs.n--;
+    else
+        x->n_pairs++;
+    x->text_bytes += key.len;
     of_name->ids[of_name->n++] = id;
     return id;
 }
 
 /* ---- series ---- */
 
-bool head_index_add(struct head_index *x, struct labels ls, uint64_t hash, uint32_t ref)
+/* Pair ids of a series, used again after its removal. */
+static uint32_t *ids_new(struct head_index *x, size_t n)
 {
-    struct entry e = { .hash = hash, .n = (uint32_t)ls.n };
+    size_t room = n < 2 ? 2 : n; /* a free one holds the pointer to the next */
+    uint32_t *ids;
+
+    if (room > MAX_FREE_IDS || !x->free_ids[room])
+        return arena_alloc(x->texts, room * sizeof *ids);
+    ids = x->free_ids[room];
+    memcpy(&x->free_ids[room], ids, sizeof x->free_ids[room]);
+    return ids;
+}
+
+static void ids_free(struct head_index *x, uint32_t *ids, size_t n)
+{
+    size_t room = n < 2 ? 2 : n;
+
+    if (room > MAX_FREE_IDS)
+        return;
+    memcpy(ids, &x->free_ids[room], sizeof x->free_ids[room]);
+    x->free_ids[room] = ids;
+}
+
+/* The place of a new series; NULL when out of memory. */
+static struct entry *entry_new(struct head_index *x)
+{
+    size_t block = x->n_entries / BLOCK_ENTRIES;
+
+    if (block == x->blocks_made) {
+        if (!vec_reserve(&x->blocks, &x->cap_blocks, block + 1, sizeof *x->blocks)
+            || !(x->blocks[block] = calloc(1, sizeof *x->blocks[block])))
+            return NULL;
+        x->blocks_made++;
+        x->n_blocks++;
+    }
+    return entry(x, (uint32_t)x->n_entries);
+}
+
+static bool list_entry(struct head_index *x, const struct entry *e, uint32_t ref)
+{
     size_t listed = 0;
 
+    while (listed < e->n && ref_list_add(x, &x->pairs[e->pairs[listed]].refs, ref))
+        listed++;
+    if (listed == e->n && table_add(&x->by_labels, e->hash, ref, entry_hash, x))
+        return true;
+    while (listed > 0)
+        x->pairs[e->pairs[--listed]].refs.n--;
+    return false;
+}
+
+bool head_index_add(struct head_index *x, struct labels ls, uint64_t hash, uint32_t ref)
+{
+    struct entry e = { .hash = hash, .n = (uint32_t)ls.n, .pairs = ids_new(x, ls.n) };
+    struct entry *place;
+
     ASSERT(ref == x->n_entries);
-    e.pairs = arena_alloc(x->texts, ls.n * sizeof *e.pairs);
-    if (!e.pairs || !vec_reserve(&x->entries, &x->cap_entries, x->n_entries + 1, sizeof e))
+    if (!e.pairs)
         return false;
     for (size_t i = 0; i < ls.n; i++)
         if ((e.pairs[i] = intern_pair(x, &ls.items[i])) == TABLE_NONE)
             return false;
-    x->entries[ref] = e;
-    while (listed < ls.n && ref_list_add(x, &x->pairs[e.pairs[listed]].refs, ref))
-        listed++;
-    if (listed < ls.n || !table_add(&x->by_labels, hash, ref, entry_hash, x)) {
-        while (listed > 0)
-            x->pairs[e.pairs[--listed]].refs.n--;
+    place = entry_new(x);
+    if (!place || !list_entry(x, &e, ref))
         return false;
-    }
+    *place = e;
+    x->blocks[ref / BLOCK_ENTRIES]->n_live++;
     x->n_entries++;
     return true;
 }
 
+/* ---- removing ---- */
+
+static void mark(uint64_t *bits, size_t i)
+{
+    bits[i / 64] |= (uint64_t)1 << i % 64;
+}
+
+static bool is_marked(const uint64_t *bits, size_t i)
+{
+    return bits[i / 64] >> i % 64 & 1;
+}
+
+/* Leaves those out of a list that are marked. */
+static void filter(struct head_index *x, struct ref_list *l, const uint64_t *marked)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < l->n; i++)
+        if (!is_marked(marked, l->ids[i]))
+            l->ids[n++] = l->ids[i];
+    l->n = n;
+    if (n < l->cap / 2) {
+        uint32_t *smaller = realloc(l->ids, (n + 1) * sizeof *smaller);
+
+        if (smaller) {
+            x->list_bytes -= (l->cap - n - 1) * sizeof *smaller;
+            l->ids = smaller;
+            l->cap = n + 1;
+        }
+    }
+}
+
+/* Takes out a pair that no series has; false when out of memory. */
+static bool remove_pair(struct head_index *x, uint32_t id)
+{
+    struct pair *p = &x->pairs[id];
+
+    if (!vec_reserve(&x->dead_texts, &x->cap_dead_texts, x->n_dead_texts + 1, sizeof *x->dead_texts)
+        || !ref_list_add(x, &x->free_pairs, id))
+        return false;
+    table_remove(&x->by_pair, p->hash, id, pair_hash, x);
+    x->dead_texts[x->n_dead_texts++] = x->keys[id].wire;
+    x->text_bytes -= x->keys[id].len;
+    x->list_bytes -= p->refs.cap * sizeof *p->refs.ids;
+    free(p->refs.ids);
+    *p = (struct pair){ .hash = 0 };
+    x->keys[id] = (struct pair_key){ .wire = NULL };
+    return true;
+}
+
+static void remove_empty_pairs(struct head_index *x)
+{
+    for (size_t k = 0; k < x->n_names; k++) {
+        struct ref_list *l = &x->names[k].pairs;
+        size_t n = 0;
+
+        for (size_t i = 0; i < l->n; i++)
+            if (x->pairs[l->ids[i]].refs.n > 0 || !remove_pair(x, l->ids[i]))
+                l->ids[n++] = l->ids[i];
+        l->n = n;
+    }
+}
+
+static void remove_entry(struct head_index *x, uint32_t ref, uint64_t *pairs)
+{
+    struct block **block = &x->blocks[ref / BLOCK_ENTRIES];
+    struct entry *e = entry(x, ref);
+
+    table_remove(&x->by_labels, e->hash, ref, entry_hash, x);
+    for (size_t i = 0; i < e->n; i++)
+        mark(pairs, e->pairs[i]);
+    ids_free(x, e->pairs, e->n);
+    *e = (struct entry){ .n = 0 };
+    if (--(*block)->n_live == 0 && (ref / BLOCK_ENTRIES + 1) * BLOCK_ENTRIES <= x->n_entries) {
+        free(*block);
+        *block = NULL;
+        x->n_blocks--;
+    }
+}
+
+bool head_index_remove(struct head_index *x, const uint32_t *refs, size_t n)
+{
+    uint64_t *removed = calloc(x->n_entries / 64 + 1, sizeof *removed);
+    uint64_t *pairs = calloc(x->n_pairs / 64 + 1, sizeof *pairs);
+    bool ok = removed && pairs;
+
+    for (size_t i = 0; ok && i < n; i++) {
+        mark(removed, refs[i]);
+        remove_entry(x, refs[i], pairs);
+    }
+    for (size_t i = 0; ok && i < x->n_pairs; i++)
+        if (is_marked(pairs, i))
+            filter(x, &x->pairs[i].refs, removed);
+    if (ok)
+        remove_empty_pairs(x);
+    free(removed);
+    free(pairs);
+    return ok;
+}
+
+void head_index_reap(struct head_index *x)
+{
+    while (x->n_dead_texts > 0)
+        free(x->dead_texts[--x->n_dead_texts]);
+}
+
+/* ---- reading ---- */
+
 struct labels head_index_labels(const struct head_index *x, uint32_t ref, struct arena *a)
 {
-    const struct entry *e = &x->entries[ref];
-    struct label *items = arena_alloc(a, e->n * sizeof *items);
+    const struct entry *e = entry(x, ref);
+    size_t n = e ? e->n : 0;
+    struct label *items = arena_alloc(a, n * sizeof *items);
 
     if (!items)
         return (struct labels){ 0 };
-    for (size_t i = 0; i < e->n; i++)
+    for (size_t i = 0; i < n; i++)
         items[i] = (struct label){ x->pairs[e->pairs[i]].name, x->pairs[e->pairs[i]].value };
-    return (struct labels){ items, e->n };
+    return (struct labels){ items, n };
 }
 
 uint64_t head_index_hash(const struct head_index *x, uint32_t ref)
 {
-    return x->entries[ref].hash;
+    const struct entry *e = entry(x, ref);
+
+    return e ? e->hash : 0;
 }
 
 size_t head_index_bytes(const struct head_index *x)
 {
     const size_t slots = x->by_labels.mask + x->by_pair.mask + x->by_name.mask;
 
-    return arena_used(x->texts) + x->list_bytes + slots * sizeof(struct table_slot)
-           + x->cap_entries * sizeof *x->entries + x->cap_pairs * sizeof *x->pairs
+    return arena_used(x->texts) + x->list_bytes + slots * sizeof(struct table_slot) + x->text_bytes
+           + x->n_blocks * sizeof **x->blocks + x->cap_pairs * sizeof *x->pairs
            + x->cap_keys * sizeof *x->keys + x->cap_names * sizeof *x->names;
 }
 
 static int by_labels(const void *a, const void *b, void *ctx)
 {
     const struct head_index *x = ctx;
-    const struct entry *l = &x->entries[*(const uint32_t *)a],
-                       *r = &x->entries[*(const uint32_t *)b];
+    const struct entry *l = entry(x, *(const uint32_t *)a), *r = entry(x, *(const uint32_t *)b);
 
     for (size_t i = 0; i < l->n && i < r->n; i++) {
         const struct pair *p = &x->pairs[l->pairs[i]], *q = &x->pairs[r->pairs[i]];
@@ -411,9 +611,13 @@ static enum errc source_all(void *ctx, struct arena *a, struct postings *out, st
     if (!out->ids)
         return err_set(err, ERR_LIMIT, 0, "postings need more than %zu bytes of memory",
                        arena_limit(a));
-    for (size_t i = 0; i < x->n_entries; i++)
-        out->ids[i] = (uint32_t)i;
-    out->n = x->n_entries;
+    out->n = 0;
+    for (uint32_t ref = 0; ref < x->n_entries; ref++) {
+        const struct entry *e = entry(x, ref);
+
+        if (e && e->n > 0)
+            out->ids[out->n++] = ref;
+    }
     return OK;
 }
 
@@ -426,6 +630,6 @@ void head_index_each_name(const struct head_index *x, bool (*fn)(void *ctx, stru
                           void *ctx)
 {
     for (size_t i = 0; i < x->n_names; i++)
-        if (!fn(ctx, x->names[i].text))
+        if (x->names[i].pairs.n > 0 && !fn(ctx, x->names[i].text))
             break;
 }

@@ -2,8 +2,8 @@
  * guards it.
  *
  * Label texts are interned as (name, value) pairs: a series is the list of its pair ids in label
- * order, 4 bytes a label, and each pair carries the increasing list of refs that have it. Nothing
- * is ever removed.
+ * order, 4 bytes a label, and each pair carries the increasing list of refs that have it. Pairs that no
+ * series has any more go with the last one; label names stay.
  */
 #pragma once
 
@@ -35,11 +35,20 @@ size_t head_index_follow(const struct head_index *x, uint32_t ref, struct bytes 
 /* Asks for the memory that head_index_follow() will look at. */
 void head_index_prefetch(const struct head_index *x, uint32_t ref);
 
+/* Whether ref has not been removed. */
+bool head_index_has(const struct head_index *x, uint32_t ref);
+
 /* Adds a new one; refs come in order from 0. False when out of memory: nothing visible has changed.
  */
 MUST_USE bool head_index_add(struct head_index *x, struct labels ls, uint64_t hash, uint32_t ref);
 
-/* The labels of ref: items in the arena (NULL when it is full), texts in the index. */
+/* Removes n series, whose refs are not used again. The texts of pairs that go with them stay until the next
+ * head_index_reap(). False when out of memory: nothing has changed. */
+MUST_USE bool head_index_remove(struct head_index *x, const uint32_t *refs, size_t n);
+void head_index_reap(struct head_index *x);
+
+/* The labels of ref: items in the arena (NULL when it is full), texts in the index; none of a
+ * removed one. */
 struct labels head_index_labels(const struct head_index *x, uint32_t ref, struct arena *a);
 uint64_t head_index_hash(const struct head_index *x, uint32_t ref);
 

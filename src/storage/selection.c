@@ -1,6 +1,6 @@
 /* selection.c
  *
- * Building: the head's series first, whose texts live as long as the head; then the days', by
+ * Building: the head's series first, whose texts live until the second sweep from now; then the days', by
  * labels. A day's texts point into its file's map, so those of series that the head does not know
  * are copied, each once.
  */
@@ -133,6 +133,7 @@ static enum errc build_head(struct build *b, struct head *h, const struct matche
     head_lock_index(h);
     index = head_index(h);
     b->s->head_series = head_n_series(h);
+    b->s->head_removals = head_removals(h);
     rc = postings_select(&index, matchers, n, b->scratch, &refs, err);
     for (size_t i = 0; rc == OK && i < refs.n; i++) {
         struct found *f;
@@ -360,6 +361,8 @@ static bool still_holds(const struct selection *s, struct head *h, uint32_t n_se
     enum errc rc = OK;
     bool holds = true;
 
+    if (s->head_removals != head_removals(h))
+        return false;               /* labels may be gone as well */
     if (n_series <= s->head_series) /* another thread may have seen more by now */
         return true;
     if (n_series - s->head_series > MAX_CHECKED || !(scratch = arena_new(0)))

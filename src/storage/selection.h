@@ -49,6 +49,7 @@ struct selection {
     uint64_t hash;
     struct buf key; /* matchers and sources */
     uint32_t refs, head_series;
+    uint64_t head_removals;
     uint64_t used; /* the cache's tick */
 };
 
