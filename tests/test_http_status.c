@@ -170,6 +170,25 @@ static void lifecycle_obeys_its_own_site_only(void **state)
     rig_free(rig);
 }
 
+static void administration_obeys_its_own_site_only(void **state)
+{
+    struct api_options o = rig_options();
+    struct api_rig *rig;
+    struct answer a;
+
+    (void)state;
+    o.enable_admin = true;
+    rig = rig_new(&o, true);
+    a = post(rig, "/api/v1/admin/tsdb/delete_series?match[]=up HTTP/1.1\r\n"
+                  "Origin: http://evil.example");
+    assert_int_equal(a.status, 403);
+    answer_free(&a);
+    a = post(rig, "/api/v1/admin/tsdb/delete_series?match[]=up HTTP/1.1");
+    assert_int_equal(a.status, 422); /* which a store in memory cannot do */
+    answer_free(&a);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +199,7 @@ int main(void)
         WITH_RIG(graph_shows_what_a_link_asks_for),
         WITH_RIG(lifecycle_is_off_by_default),
         WITH_RIG(lifecycle_obeys_its_own_site_only),
+        WITH_RIG(administration_obeys_its_own_site_only),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

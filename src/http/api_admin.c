@@ -8,13 +8,20 @@
 #include "base/banned.h"
 
 /* False: rs says that these endpoints are off. Clients know Prometheus' text and status for it. */
-static bool is_enabled(const struct api *api, struct http_response *rs)
+static bool is_enabled(const struct api *api, const struct http_request *rq,
+                       struct http_response *rs)
 {
-    if (api->o.enable_admin)
-        return true;
-    api_error(rs, ERR_UNAVAILABLE, "admin APIs disabled");
-    rs->status = 500;
-    return false;
+    if (!api->o.enable_admin) {
+        api_error(rs, ERR_UNAVAILABLE, "admin APIs disabled");
+        rs->status = 500;
+        return false;
+    }
+    if (api_is_foreign(rq)) {
+        api_error(rs, ERR_UNAVAILABLE, "requests from other sites are not allowed");
+        rs->status = 403;
+        return false;
+    }
+    return true;
 }
 
 /* A parameter as Go's ParseBool reads it; false when it is absent. */
@@ -57,7 +64,7 @@ void api_admin_flush(void *ctx, const struct http_request *rq, struct http_respo
     bool compact;
     enum errc rc;
 
-    if (!is_enabled(api, rs) || !read_switch(rq, rs, "compact", &compact))
+    if (!is_enabled(api, rq, rs) || !read_switch(rq, rs, "compact", &compact))
         return;
     rc = db_flush(api_db(api), &err);
     if (rc == OK && compact)
@@ -85,7 +92,7 @@ void api_admin_delete(void *ctx, const struct http_request *rq, struct http_resp
     struct api_selectors selectors;
     int64_t min_t_ms, max_t_ms;
 
-    if (!is_enabled(api, rs))
+    if (!is_enabled(api, rq, rs))
         return;
     if (http_param(rq, "match[]").len == 0) {
         api_error(rs, ERR_BAD_DATA, "no match[] parameter provided");
@@ -104,7 +111,7 @@ void api_admin_clean(void *ctx, const struct http_request *rq, struct http_respo
     struct api *api = ctx;
     struct err err = err_in(rq->arena);
 
-    if (is_enabled(api, rs))
+    if (is_enabled(api, rq, rs))
         respond(rs, db_clean(api_db(api), rq->cancel, &err), &err);
 }
 
@@ -116,7 +123,7 @@ void api_admin_snapshot(void *ctx, const struct http_request *rq, struct http_re
     bool skip_head;
     enum errc rc;
 
-    if (!is_enabled(api, rs) || !read_switch(rq, rs, "skip_head", &skip_head))
+    if (!is_enabled(api, rq, rs) || !read_switch(rq, rs, "skip_head", &skip_head))
         return;
     rc = db_snapshot(api_db(api), skip_head, rq->cancel, name, &err);
     if (rc != OK) {

@@ -34,7 +34,10 @@ static void add_text(struct buf *b, struct str s)
             buf_text(b, "&#39;");
             break;
         default:
-            buf_u8(b, (uint8_t)s.ptr[i]);
+            if ((unsigned char)s.ptr[i] < ' ' && s.ptr[i] != '\n' && s.ptr[i] != '\t')
+                buf_text(b, "\xef\xbf\xbd"); /* U+FFFD: a page has no control characters */
+            else
+                buf_u8(b, (uint8_t)s.ptr[i]);
         }
     }
 }

@@ -8,8 +8,7 @@
 
 #include "base/banned.h"
 
-/* Whether the request comes from a page of another site. */
-static bool is_foreign(const struct http_request *rq)
+bool api_is_foreign(const struct http_request *rq)
 {
     struct str site = http_header(rq, "Sec-Fetch-Site"), origin = http_header(rq, "Origin");
     struct str host = http_header(rq, "Host");
@@ -28,7 +27,7 @@ static bool is_allowed(const struct api *api, const struct http_request *rq,
 {
     if (!api->o.enable_lifecycle)
         http_response_text(rs, 403, "Lifecycle API is not enabled.");
-    else if (is_foreign(rq))
+    else if (api_is_foreign(rq))
         http_response_text(rs, 403, "Requests from other sites are not allowed.");
     else
         return true;

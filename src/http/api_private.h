@@ -112,6 +112,10 @@ void api_selectors_free(struct api_selectors *s);
  * parse_free() (api_parse.c). */
 struct node *api_parse_only(const struct http_request *rq, struct http_response *rs);
 
+/* Whether the request comes from a page of another site, which can make a browser send a POST
+ * without asking anybody (api_lifecycle.c). */
+bool api_is_foreign(const struct http_request *rq);
+
 /* What a query of rq runs with, by the server's options (api_query.c). */
 struct query_options api_query_options(const struct api *api, const struct http_request *rq);
 

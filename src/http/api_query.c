@@ -265,8 +265,8 @@ static void add_stats(struct buf *b, const struct query_params *p, const struct 
                ",\"stats\":{\"timings\":{\"evalTotalTime\":%.9f,\"resultSortTime\":0,"
                "\"queryPreparationTime\":0,\"innerEvalTime\":%.9f,\"execQueueTime\":%.9f,"
                "\"execTotalTime\":%.9f},\"samples\":{\"totalQueryableSamples\":%" PRIu64
-               ",\"peakSamples\":%" PRIu64 "}}",
-               seconds, seconds, queued, seconds + queued, r->samples, r->peak_samples);
+               ",\"peakSamples\":%" PRIu64 ",\"samplesRead\":%" PRIu64 "}}",
+               seconds, seconds, queued, seconds + queued, r->samples, r->peak_samples, r->samples);
 }
 
 /* Answers with the result of a query, or its error. */

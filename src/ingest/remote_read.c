@@ -72,6 +72,12 @@ static void *grow(struct parse *p, void *items, size_t n, size_t *cap, size_t si
 
 /* ---- messages ---- */
 
+static enum errc bad_pattern(struct parse *p)
+{
+    return p->err ? err_set(p->err, ERR_BAD_DATA, 0, "remote read: %s", err_text(p->err))
+                  : ERR_BAD_DATA;
+}
+
 static void read_matcher(struct parse *p, struct remote_read_query *q)
 {
     struct str name = { "", 0 }, value = { "", 0 };
@@ -114,9 +120,7 @@ static void read_matcher(struct parse *p, struct remote_read_query *q)
     q->matchers = grown;
     rc = matcher_init(&q->matchers[q->n], (enum match_op)type, name, value, p->rr->arena, p->err);
     if (rc)
-        give_up(p, rc == ERR_BAD_QUERY
-                       ? err_set(p->err, ERR_BAD_DATA, 0, "remote read: %s", err_text(p->err))
-                       : rc);
+        give_up(p, rc == ERR_BAD_QUERY ? bad_pattern(p) : rc);
     else
         q->n++;
 }
