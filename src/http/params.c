@@ -5,8 +5,22 @@
 #include "base/arena.h"
 #include "base/duration.h"
 #include "base/number.h"
+#include "storage/labels.h"
 
 #include "base/banned.h"
+
+/* Quoted: a NUL or a quote in it shows. */
+static enum errc cannot_parse(struct str s, const char *what, struct err *err)
+{
+    struct buf quoted = { 0 };
+    enum errc rc;
+
+    print_quoted(&quoted, s);
+    rc = err_set(err, ERR_BAD_DATA, 0, "cannot parse %.*s to a valid %s",
+                 STR_ARG(buf_as_str(&quoted)), what);
+    buf_free(&quoted);
+    return rc;
+}
 
 /* ---- time ---- */
 
@@ -141,7 +155,7 @@ enum errc param_time(struct str s, int64_t *t_ms, struct err *err)
         *t_ms = TIME_MAX_MS;
         return OK;
     }
-    return err_set(err, ERR_BAD_DATA, 0, "cannot parse \"%.*s\" to a valid timestamp", STR_ARG(s));
+    return cannot_parse(s, "timestamp", err);
 }
 
 /* ---- the rest ---- */
@@ -154,15 +168,12 @@ enum errc param_duration(struct str s, int64_t *ms, struct err *err)
         double ns = seconds * 1e9;
 
         if (!(fabs(ns) < 0x1p63))
-            return err_set(err, ERR_BAD_DATA, 0,
-                           "cannot parse \"%.*s\" to a valid duration. It overflows int64",
-                           STR_ARG(s));
+            return cannot_parse(s, "duration. It overflows int64", err);
         *ms = (int64_t)ns / 1000000;
         return OK;
     }
     if (duration_parse(s, ms, NULL) != OK)
-        return err_set(err, ERR_BAD_DATA, 0, "cannot parse \"%.*s\" to a valid duration",
-                       STR_ARG(s));
+        return cannot_parse(s, "duration", err);
     return OK;
 }
 
