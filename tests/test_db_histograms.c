@@ -1,4 +1,5 @@
 /* What the store does with native histograms and start times: beside floats, flushed, replayed. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -161,6 +162,7 @@ static void a_time_has_one_sample_of_either_kind(void **state)
     res = (struct write_result){ 0 };
     assert_true(append_series(db, "h", &s, 1, &res));
     assert_int_equal(res.rejected[DB_REJECT_DUPLICATE], 1);
+    buf_free(&res.text);
     s.t_ms = 2000;
     assert_true(append_series(db, "h", &s, 1, NULL));
     assert_true(append_histogram(db, 2000, 6, &res));
@@ -192,6 +194,81 @@ static void histograms_that_contradict_themselves_are_refused_and_named(void **s
     db_close(db);
 }
 
+/* ---- several senders ---- */
+
+enum { N_SENDERS = 4, N_EACH = 300 };
+
+struct sender {
+    pthread_t thread;
+    struct db *db;
+    int number;
+    uint64_t stored, duplicates;
+};
+
+/* Sends floats and histograms of a series that all senders share, each at times of its own, with some
+ * late and some repeated; and at time 0 what all disagree about. */
+static void *send_all(void *arg)
+{
+    struct sender *s = arg;
+
+    for (int i = 0; i < N_EACH; i++) {
+        int at = i % 3 == 2 ? i - 2 : i; /* every third again */
+        int64_t t_ms = (int64_t)((at * 37) % N_EACH * N_SENDERS + s->number) * 10 + 10;
+        struct sample sample = { t_ms, at };
+        struct write_result res = { 0 };
+
+        if (at % 2)
+            assert_true(append_series(s->db, "h", &sample, 1, &res));
+        else
+            assert_true(append_histogram(s->db, t_ms, at, &res));
+        s->stored += res.stored;
+        buf_free(&res.text);
+    }
+    for (int i = 0; i < 2; i++) {
+        struct write_result res = { 0 };
+
+        assert_true(append_histogram(s->db, 0, s->number, &res));
+        s->stored += res.stored;
+        s->duplicates += res.rejected[DB_REJECT_DUPLICATE];
+        buf_free(&res.text);
+    }
+    return NULL;
+}
+
+static void several_senders_write_one_series(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct sender senders[N_SENDERS];
+    uint64_t stored = 0, duplicates = 0;
+    struct db_stats stats;
+    struct column c;
+
+    (void)state;
+    for (int i = 0; i < N_SENDERS; i++) {
+        senders[i] = (struct sender){ .db = db, .number = i };
+        assert_int_equal(pthread_create(&senders[i].thread, NULL, send_all, &senders[i]), 0);
+    }
+    flush_db(db);
+    for (int i = 0; i < N_SENDERS; i++) {
+        pthread_join(senders[i].thread, NULL);
+        stored += senders[i].stored;
+        duplicates += senders[i].duplicates;
+    }
+    db_stats(db, &stats);
+    assert_int_equal(stats.samples_appended, stored);
+    assert_int_equal(stats.samples_rejected[DB_REJECT_DUPLICATE], duplicates);
+    /* of the four values at time 0 the first that was logged is read */
+    c = read_series(db, "h", INT64_MIN, INT64_MAX);
+    assert_int_equal(c.n, 1 + N_SENDERS * N_EACH * 2 / 3);
+    for (size_t i = 1; i < c.n; i++)
+        assert_true(c.t_ms[i - 1] < c.t_ms[i]);
+    column_free(&c);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +277,7 @@ int main(void)
         cmocka_unit_test(late_histograms_are_read_in_order),
         cmocka_unit_test(a_time_has_one_sample_of_either_kind),
         cmocka_unit_test(histograms_that_contradict_themselves_are_refused_and_named),
+        cmocka_unit_test(several_senders_write_one_series),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

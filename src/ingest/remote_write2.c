@@ -107,16 +107,25 @@ static bool grow_symbols(struct parse *p)
                                     REMOTE_WRITE2_MAX_SYMBOLS, "symbols" });
 }
 
-static bool grow_refs(struct parse *p)
+/* Room for more refs than there are, or labels: a series adds all of its own at once. */
+static bool reserve_refs(struct parse *p, size_t more)
 {
-    return grow(p, &(struct array){ &p->rw->refs, &p->rw->cap_refs, sizeof(uint32_t),
-                                    2 * REMOTE_WRITE2_MAX_LABELS, "numbers of labels" });
+    struct array a = { &p->rw->refs, &p->rw->cap_refs, sizeof(uint32_t),
+                       2 * REMOTE_WRITE2_MAX_LABELS, "numbers of labels" };
+
+    while (p->rc == OK && p->rw->cap_refs - p->rw->n_refs < more)
+        (void)grow(p, &a);
+    return p->rc == OK;
 }
 
-static bool grow_labels(struct parse *p)
+static bool reserve_labels(struct parse *p, size_t more)
 {
-    return grow(p, &(struct array){ &p->rw->labels, &p->rw->cap_labels, sizeof(struct label),
-                                    REMOTE_WRITE2_MAX_LABELS, "labels" });
+    struct array a = { &p->rw->labels, &p->rw->cap_labels, sizeof(struct label),
+                       REMOTE_WRITE2_MAX_LABELS, "labels" };
+
+    while (p->rc == OK && p->rw->cap_labels - p->rw->n_labels < more)
+        (void)grow(p, &a);
+    return p->rc == OK;
 }
 
 static bool grow_samples(struct parse *p)
@@ -155,21 +164,31 @@ static void read_symbol(struct parse *p, const struct pb_field *f)
 }
 
 /* A number beyond 32 bits is beyond any table too. */
-static void add_ref(struct parse *p, uint64_t ref)
+static uint32_t ref_of(uint64_t number)
 {
-    struct remote_write2 *rw = p->rw;
-
-    if (UNLIKELY(rw->n_refs == rw->cap_refs) && !grow_refs(p))
-        return;
-    rw->refs[rw->n_refs++] = ref < UINT32_MAX ? (uint32_t)ref : UINT32_MAX;
+    return number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
 }
 
+static void add_ref(struct parse *p, uint64_t number)
+{
+    if (reserve_refs(p, 1))
+        p->rw->refs[p->rw->n_refs++] = ref_of(number);
+}
+
+/* A number takes a byte at least. */
 static void read_packed_refs(struct parse *p, const struct pb_field *f)
 {
-    const uint8_t *outer = pb_enter(&p->r, f);
+    struct remote_write2 *rw = p->rw;
+    const uint8_t *outer;
+    uint32_t *to;
 
+    if (!reserve_refs(p, f->bytes.len))
+        return;
+    outer = pb_enter(&p->r, f);
+    to = rw->refs + rw->n_refs;
     while (pb_more(&p->r))
-        add_ref(p, pb_varint(&p->r));
+        *to++ = ref_of(pb_varint(&p->r));
+    rw->n_refs = (size_t)(to - rw->refs);
     pb_leave(&p->r, outer);
 }
 
@@ -188,33 +207,42 @@ static bool may_name(struct remote_write2 *rw)
     return rw->n_named++ < REMOTE_WRITE2_NAMED;
 }
 
-/* Appends the labels that the refs from first on stand for; false when they stand for none, of which
- * what is in a line of text that the caller ends. */
+/* Says what is wrong with the refs from first on. */
+static void name_bad_refs(struct remote_write2 *rw, size_t first)
+{
+    struct str text;
+    size_t i = first;
+
+    if (!may_name(rw))
+        return;
+    if ((rw->n_refs - first) % 2 != 0) {
+        buf_printf(&rw->text, "invalid labelRefs length %zu\n", rw->n_refs - first);
+        return;
+    }
+    while (symbol(rw, rw->refs[i], &text) && symbol(rw, rw->refs[i + 1], &text))
+        i += 2;
+    buf_printf(&rw->text, "labelRefs %u (name) = %u (value) outside of symbols table (size %zu)\n",
+               rw->refs[i], rw->refs[i + 1], rw->n_symbols);
+}
+
+/* Appends the labels that the refs from first on stand for; false when they stand for none. */
 static bool resolve(struct parse *p, size_t first)
 {
     struct remote_write2 *rw = p->rw;
     size_t n = rw->n_refs - first;
+    struct label *to;
+    bool sound = n % 2 == 0;
 
-    if (n % 2 != 0) {
-        if (may_name(rw))
-            buf_printf(&rw->text, "invalid labelRefs length %zu\n", n);
+    if (!reserve_labels(p, n / 2))
+        return false;
+    to = rw->labels + rw->n_labels;
+    for (size_t i = first; sound && i < rw->n_refs; i += 2, to++)
+        sound = symbol(rw, rw->refs[i], &to->name) && symbol(rw, rw->refs[i + 1], &to->value);
+    if (UNLIKELY(!sound)) {
+        name_bad_refs(rw, first);
         return false;
     }
-    for (size_t i = first; i < rw->n_refs; i += 2) {
-        uint32_t name = rw->refs[i], value = rw->refs[i + 1];
-        struct label l;
-
-        if (UNLIKELY(!symbol(rw, name, &l.name) || !symbol(rw, value, &l.value))) {
-            if (may_name(rw))
-                buf_printf(&rw->text,
-                           "labelRefs %u (name) = %u (value) outside of symbols table (size %zu)\n",
-                           name, value, rw->n_symbols);
-            return false;
-        }
-        if (UNLIKELY(rw->n_labels == rw->cap_labels) && !grow_labels(p))
-            return false;
-        rw->labels[rw->n_labels++] = l;
-    }
+    rw->n_labels += n / 2;
     return true;
 }
 
