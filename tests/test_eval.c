@@ -201,6 +201,29 @@ static void a_range_query_needs_values(void **state)
                                         "must be Scalar or instant Vector");
 }
 
+/* (168 + 8 * (1 span + 3 buckets) + 8) / 16 samples, of which the reader lets go before the result takes them. */
+static void histograms_count_by_their_size(void **state)
+{
+    static const struct {
+        uint64_t max_samples;
+        enum errc code;
+    } cases[] = { { 12, ERR_LIMIT }, { 13, OK } };
+    struct fixture *f = *state;
+
+    load_series(f->db, MINUTE, "sized {{count:3 sum:3 buckets:[1 1 1]}}\n");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct query_options o = f->options;
+        struct err err = err_in(f->arena);
+        struct query_result *r = NULL;
+
+        o.max_samples = cases[i].max_samples;
+        assert_int_equal(query_instant(&o, STR("sized"), 0, &r, &err), cases[i].code);
+        if (r)
+            assert_int_equal(r->samples, 13);
+        query_result_free(r);
+    }
+}
+
 /* ---- a range query is the instant query repeated ---- */
 
 static const char *const repeated[] = {
@@ -579,6 +602,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(instant_queries_give, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failures_say_what_is_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_range_query_needs_values, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(histograms_count_by_their_size, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_range_query_repeats_the_instant_query, set_up, tear_down),
         cmocka_unit_test_setup_teardown(series_that_lose_their_names_are_joined_or_refused, set_up,
                                         tear_down),
