@@ -81,6 +81,14 @@ static enum errc open_store(const struct options *o, struct db **db, struct err 
     return db_open(&d, db, err);
 }
 
+static bool on_config(void *ctx, const struct config *c)
+{
+    struct program *p = ctx;
+    struct config_otlp defaults = config_otlp_default();
+
+    return api_set_otlp_config(p->api, c ? &c->otlp : &defaults);
+}
+
 static enum errc start_alerting(struct program *p, struct err *err)
 {
     const struct options *o = p->options;
@@ -98,6 +106,8 @@ static enum errc start_alerting(struct program *p, struct err *err)
     a.n_alertmanager_urls = o->alertmanager_urls.n;
     a.external_url = str_from(o->external_url ? o->external_url : p->listener.url);
     a.resend_delay_ms = o->resend_delay_ms;
+    a.on_config = on_config;
+    a.on_config_ctx = p;
     rc = alerting_start(&a, &alerting, err);
     if (rc)
         return rc;
@@ -196,7 +206,6 @@ static enum errc start(struct program *p, const struct api_options *ao, struct e
         complain(err, "another directory can be chosen with --storage.tsdb.path");
         return rc;
     }
-    api_set_db(p->api, p->db);
     rc = start_push_groups(p, err);
     if (rc) {
         complain(err, "the groups that jobs have pushed cannot be read");
@@ -206,6 +215,8 @@ static enum errc start(struct program *p, const struct api_options *ao, struct e
     if (rc)
         complain(err,
                  "rules come from --rules and --config.file; tidemark check rules FILE checks");
+    else
+        api_set_db(p->api, p->db); /* not before it is known how to translate what comes */
     return rc;
 }
 

@@ -152,7 +152,7 @@ static void what_prometheus_knows_and_we_do_not_is_a_warning(void **state)
     struct loaded l = read_config("global: { scrape_interval: 15s, query_log_file: x }\n"
                                   "scrape_configs: [{ job_name: j }]\n"
                                   "remote_write: []\n"
-                                  "otlp: {}\n"
+                                  "tracing: {}\n"
                                   "alerting:\n"
                                   "  alert_relabel_configs: []\n"
                                   "  alertmanagers:\n"
@@ -168,7 +168,7 @@ static void what_prometheus_knows_and_we_do_not_is_a_warning(void **state)
         "f:1:33: warning: query_log_file is ignored: not supported\n"
         "f:2:1: warning: scrape_configs is ignored: nothing is scraped\n"
         "f:3:1: warning: remote_write is ignored: not supported\n"
-        "f:4:1: warning: otlp is ignored: not supported\n"
+        "f:4:1: warning: tracing is ignored: not supported\n"
         "f:6:3: warning: alert_relabel_configs is ignored: alerts are sent with the labels they "
         "have\n"
         "f:8:7: warning: dns_sd_configs is ignored: only static_configs are supported\n"
@@ -362,10 +362,58 @@ static void printed_configuration_reads_back_and_keeps_its_secrets(void **state)
     loaded_free(&l);
 }
 
+static void otlp_is_read_and_checked(void **state)
+{
+    struct loaded l = read_config("otlp:\n"
+                                  "  translation_strategy: NoTranslation\n"
+                                  "  promote_resource_attributes: [service.name, \"a b\"]\n"
+                                  "  keep_identifying_resource_attributes: true\n"
+                                  "  label_name_underscore_sanitization: false\n"
+                                  "  delta: raw\n",
+                                  "f");
+    struct buf printed = { 0 };
+
+    (void)state;
+    assert_string_equal((char *)l.faults.ptr, "");
+    assert_string_equal(l.c->otlp.translation_strategy, "NoTranslation");
+    assert_string_equal(l.c->otlp.delta, "raw");
+    assert_int_equal(l.c->otlp.promote.n, 2);
+    assert_str(l.c->otlp.promote.items[1], "a b");
+    assert_true(l.c->otlp.keep_identifying);
+    assert_false(l.c->otlp.label_underscore_sanitization);
+    assert_true(l.c->otlp.label_preserve_underscores);
+    config_print(&printed, l.c);
+    assert_non_null(
+        memmem(printed.ptr, printed.len, "  translation_strategy: NoTranslation\n", 38));
+    buf_free(&printed);
+    loaded_free(&l);
+
+    l = read_config("otlp:\n"
+                    "  translation_strategy: None\n"
+                    "  promote_all_resource_attributes: maybe\n"
+                    "  promote_resource_attributes: [a, a]\n"
+                    "  ignore_resource_attributes: [b]\n"
+                    "  deltas: convert\n",
+                    "f");
+    assert_int_equal(l.rc, ERR_BAD_CONFIG);
+    assert_string_equal(
+        (char *)l.faults.ptr,
+        "f:2:25: translation_strategy is \"None\", not one of "
+        "UnderscoreEscapingWithSuffixes, "
+        "UnderscoreEscapingWithoutSuffixes, NoUTF8EscapingWithSuffixes, NoTranslation\n"
+        "f:3:36: promote_all_resource_attributes is \"maybe\", not true or false\n"
+        "f:4:36: attribute \"a\" stands twice in promote_resource_attributes\n"
+        "f:5:31: ignore_resource_attributes needs promote_all_resource_attributes\n"
+        "f:6:3: field deltas not found in type config.OTLPConfig; did you mean "
+        "\"delta\"?\n");
+    loaded_free(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_empty_file_has_the_defaults),
+        cmocka_unit_test(otlp_is_read_and_checked),
         cmocka_unit_test(global_settings_are_taken),
         cmocka_unit_test(alertmanagers_are_taken),
         cmocka_unit_test(what_prometheus_knows_and_we_do_not_is_a_warning),

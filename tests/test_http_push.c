@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "alert/config.h"
 #include "base/gzip.h"
 #include "collect/push_groups.h"
 #include "db_tools.h"
@@ -331,6 +332,18 @@ static void settings_hold_from_the_next_request_on(void **state)
     assert_false(stored(f, "a_b"));
 }
 
+static void a_configuration_may_name_every_strategy(void **state)
+{
+    struct fixture *f = *state;
+    struct config_otlp c = config_otlp_default();
+
+    assert_string_equal(c.translation_strategy, otlp_strategy_name(OTLP_UNDERSCORES_SUFFIXES));
+    for (int i = 0; i < OTLP_STRATEGY_COUNT; i++) {
+        c.translation_strategy = otlp_strategy_name((enum otlp_strategy)i);
+        assert_true(api_set_otlp_config(f->api, &c));
+    }
+}
+
 /* ---- text ---- */
 
 #define POST_TEXT "POST /api/v1/import/prometheus"
@@ -503,6 +516,7 @@ int main(void)
         TEST(spans_and_logs_are_answered_kindly),
         TEST(delta_becomes_cumulative),
         TEST(settings_hold_from_the_next_request_on),
+        TEST(a_configuration_may_name_every_strategy),
         TEST(imported_text_is_stored),
         TEST(bad_lines_are_named_and_good_ones_stored),
         TEST(parameters_of_an_import_are_checked),

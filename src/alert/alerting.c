@@ -194,6 +194,9 @@ static enum errc apply(struct alerting *a, struct wanted *w, struct err *err)
         w->rules = NULL;
         rc = rule_manager_load(a->rules, set, &w->settings, err);
     }
+    if (rc == OK && a->options.on_config
+        && !a->options.on_config(a->options.on_config_ctx, w->config))
+        rc = err_set(err, ERR_NOMEM, 0, "no memory for the configuration");
     if (rc == OK)
         show(a, w);
     if (rc == OK)

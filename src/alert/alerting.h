@@ -17,6 +17,7 @@
 #include "storage/labels.h"
 
 struct alerting;
+struct config;
 struct arena;
 struct db;
 struct notifier;
@@ -33,6 +34,11 @@ struct alerting_options {
     size_t n_alertmanager_urls;
     struct str external_url;
     int64_t resend_delay_ms; /* 1 min */
+
+    /* Called whenever files have come into force, with what they say for others (NULL: there is no
+     * configuration file). False when out of memory. May be NULL. */
+    bool (*on_config)(void *ctx, const struct config *c);
+    void *on_config_ctx;
 };
 
 struct alerting_options alerting_options_default(struct db *db);

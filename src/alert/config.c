@@ -26,7 +26,7 @@ static const struct config_key top_keys[] = {
     { "remote_read", CONFIG_UNSUPPORTED },
     { "storage", CONFIG_UNSUPPORTED },
     { "tracing", CONFIG_UNSUPPORTED },
-    { "otlp", CONFIG_UNSUPPORTED },
+    { "otlp", NULL },
     { "runtime", CONFIG_UNSUPPORTED },
     { NULL, NULL },
 };
@@ -304,7 +304,7 @@ static void read_limits(struct config_reading *r, const struct yaml_node *map)
 
 static void read_top(struct config_reading *r, const struct yaml_node *root)
 {
-    struct yaml_node *global, *files, *alerting, *limits;
+    struct yaml_node *global, *files, *alerting, *limits, *otlp;
     size_t cap = 0;
 
     if (!fields_is(&r->f, root, YAML_MAPPING, "a configuration"))
@@ -316,12 +316,15 @@ static void read_top(struct config_reading *r, const struct yaml_node *root)
     limits = field_of(&r->f, root, "limits", YAML_MAPPING);
     if (limits)
         read_limits(r, limits);
+    otlp = field_of(&r->f, root, "otlp", YAML_MAPPING);
     if (global)
         read_global(r, global);
     for (size_t i = 0; files && i < files->n && r->rc == OK; i++)
         read_rule_file(r, files->items[i], &cap);
     if (alerting && r->rc == OK)
         config_read_alerting(r, alerting);
+    if (otlp && r->rc == OK)
+        config_read_otlp(r, otlp);
 }
 
 static struct config *config_new(void)
@@ -337,7 +340,8 @@ static struct config *config_new(void)
     if (c)
         *c = (struct config){ .arena = c->arena,
                               .evaluation_interval_ms = DEFAULT_INTERVAL_MS,
-                              .label_limits = label_limits_default };
+                              .label_limits = label_limits_default,
+                              .otlp = config_otlp_default() };
     return c;
 }
 

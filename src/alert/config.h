@@ -5,12 +5,14 @@
  *   alerting:        alertmanagers with static_configs
  *   limits:          series_limit, label_limit, label_name_length_limit, label_value_length_limit;
  *                    0 switches one off. They count from the next start
+ *   otlp:            how metrics of OpenTelemetry are named; ours: delta
  *
  * Keys of Prometheus that mean nothing here yet are warnings, other unknown ones errors. $NAME and
  * ${NAME} in external labels are environment variables, $$ a dollar sign.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +23,22 @@
 #include "storage/labels.h"
 
 struct arena;
+
+struct config_texts {
+    const struct str *items;
+    size_t n;
+};
+
+/* How OTLP is translated: words as in the file, checked. */
+struct config_otlp {
+    const char *translation_strategy; /* "UnderscoreEscapingWithSuffixes" by default */
+    const char *delta;                /* "convert" (by default), "reject" or "raw" */
+    struct config_texts promote, ignore;
+    bool promote_all, keep_identifying, promote_scope, convert_to_nhcb;
+    bool label_underscore_sanitization, label_preserve_underscores; /* true by default */
+};
+
+struct config_otlp config_otlp_default(void);
 
 struct config {
     struct arena *arena;            /* owns all */
@@ -33,6 +51,7 @@ struct config {
     size_t n_alertmanagers;
     struct label_limits label_limits;
     uint64_t series_limit; /* 0: none */
+    struct config_otlp otlp;
 };
 
 /* Reads a configuration file, and looks for the rule files that it names; those are not read. d

@@ -1,6 +1,6 @@
 /* config_print.c -- a configuration as text again, for people and for tools that look for external
  * labels. Secrets come in as what they say and go out as <secret>. */
-#include "alert/config.h"
+#include "alert/config_private.h"
 #include "base/duration.h"
 #include "base/json.h"
 
@@ -92,4 +92,5 @@ void config_print(struct buf *b, const struct config *c)
         buf_text(b, "rule_files:\n");
     for (size_t i = 0; i < c->n_rule_files; i++)
         print_text(b, "- ", str_from(c->rule_files[i]));
+    config_print_otlp(b, &c->otlp);
 }

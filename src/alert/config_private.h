@@ -31,5 +31,9 @@ const char *config_keep(struct config_reading *r, struct str s);
 /* A path as the file means it: relative to the file's folder. NULL as config_keep(). */
 const char *config_path(struct config_reading *r, struct str path);
 
+/* The value of `otlp`, and the same as text (config_otlp.c). */
+void config_read_otlp(struct config_reading *r, const struct yaml_node *map);
+void config_print_otlp(struct buf *b, const struct config_otlp *o);
+
 /* The value of `alerting`. */
 void config_read_alerting(struct config_reading *r, const struct yaml_node *map);

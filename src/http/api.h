@@ -20,6 +20,7 @@ struct alerting;
 struct api;
 struct db;
 struct notifier;
+struct config_otlp;
 struct otlp_options;
 struct push_groups;
 struct rule_manager;
@@ -63,6 +64,9 @@ void api_set_db(struct api *api, struct db *db);
 /* From now on OTLP is translated so; the lists are copied. Any thread, any time. False when out of
  * memory: nothing has changed. */
 MUST_USE bool api_set_otlp(struct api *api, const struct otlp_options *options);
+
+/* The same from a configuration file's section. */
+MUST_USE bool api_set_otlp_config(struct api *api, const struct config_otlp *c);
 
 /* From now on metrics can be pushed to groups, which must outlive the server. */
 void api_set_push_groups(struct api *api, struct push_groups *groups);

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "alert/config.h"
 #include "base/arena.h"
 #include "collect/push_groups.h"
 #include "ingest/otlp_delta.h"
@@ -90,6 +91,29 @@ bool api_set_otlp(struct api *api, const struct otlp_options *options)
     pthread_mutex_unlock(&api->push->lock);
     settings_give(api->push, old);
     return true;
+}
+
+bool api_set_otlp_config(struct api *api, const struct config_otlp *c)
+{
+    struct otlp_options o = otlp_options_default();
+    bool known = otlp_strategy_parse(str_from(c->translation_strategy), &o.strategy);
+
+    ASSERT(known); /* the configuration has been checked */
+    o.delta = strcmp(c->delta, "raw") == 0      ? OTLP_DELTA_RAW
+              : strcmp(c->delta, "reject") == 0 ? OTLP_DELTA_REJECT
+                                                : OTLP_DELTA_CONVERT;
+    o.promote = c->promote.items;
+    o.n_promote = c->promote.n;
+    o.ignore = c->ignore.items;
+    o.n_ignore = c->ignore.n;
+    o.promote_all = c->promote_all;
+    o.keep_identifying = c->keep_identifying;
+    o.promote_scope = c->promote_scope;
+    o.custom_buckets = c->convert_to_nhcb;
+    o.keep_label_underscore = !c->label_underscore_sanitization;
+    o.collapse_underscores = !c->label_preserve_underscores;
+    o.lookback_ms = api->o.lookback_ms;
+    return api_set_otlp(api, &o);
 }
 
 /* ---- memory for decoding, reused ---- */
