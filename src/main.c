@@ -15,6 +15,7 @@
 #include "collect/push_groups.h"
 #include "data_tools.h"
 #include "http/api.h"
+#include "http/grpc.h"
 #include "http/server.h"
 #include "options.h"
 #include "storage/db.h"
@@ -31,6 +32,7 @@ struct program {
     struct listener listener;
     struct db *db;
     struct push_groups *push_groups;
+    struct grpc_server *grpc; /* NULL: off */
     _Atomic(struct alerting *) alerting;
 };
 
@@ -65,6 +67,24 @@ static void read_limits(const struct options *o, struct db_options *d)
     }
     config_free(c);
     arena_free(arena);
+}
+
+static enum errc start_grpc(struct program *p, struct err *err)
+{
+    struct grpc_options o = grpc_options_default();
+    enum errc rc;
+
+    if (!p->options->grpc_address)
+        return OK;
+    rc = listen_open(p->options->grpc_address, &o.listener, err);
+    if (rc)
+        return rc;
+    o.methods = api_grpc_methods(&o.n_methods);
+    o.ctx = p->api;
+    rc = grpc_server_start(&o, &p->grpc, err);
+    if (rc)
+        close(o.listener.fd);
+    return rc;
 }
 
 static enum errc open_store(const struct options *o, struct db **db, struct err *err)
@@ -199,6 +219,11 @@ static enum errc start(struct program *p, const struct api_options *ao, struct e
         complain(err, "another address can be chosen with --web.listen-address");
         return rc;
     }
+    rc = start_grpc(p, err);
+    if (rc) {
+        complain(err, "another address can be chosen with --otlp.grpc-listen-address");
+        return rc;
+    }
     log_info("starting", "version=%s path=\"%s\" url=%s", ao->version, o->data_dir,
              p->listener.url);
     rc = open_store(o, &p->db, err);
@@ -241,6 +266,7 @@ static int run(const struct options *o, struct api_options *ao, struct err *err)
         wait_for_stop(&p, &signals);
         status = EXIT_SUCCESS;
     }
+    grpc_server_stop(p.grpc, STOP_GRACE_MS);
     http_server_stop(p.server, STOP_GRACE_MS);
     alerting_stop(p.alerting, NOTIFY_GRACE_MS);
     push_groups_stop(p.push_groups);

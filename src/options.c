@@ -90,6 +90,8 @@ static const struct flag {
       "How often metrics that jobs have pushed (/metrics/job/...) are stored again." },
     { "push.ttl", DURATION, "90d", offsetof(struct options, push_ttl_ms),
       "How long they live after the last push." },
+    { "otlp.grpc-listen-address", ADDRESS, NULL, offsetof(struct options, grpc_address),
+      "Where to take OTLP over gRPC, usually 127.0.0.1:4317. Off by default." },
     { "web.external-url", URL, NULL, offsetof(struct options, external_url),
       "Where people reach this server, for links in alerts. Default: where it listens." },
     { "web.enable-lifecycle", SWITCH, "false", offsetof(struct options, enable_lifecycle),

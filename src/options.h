@@ -33,6 +33,7 @@ struct options {
     struct texts rule_files, alertmanager_urls;
     int64_t resend_delay_ms;
     int64_t push_interval_ms, push_ttl_ms;
+    const char *grpc_address; /* NULL: gRPC is off */
     bool enable_lifecycle, enable_admin;
     enum log_level log_level;
 

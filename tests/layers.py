@@ -24,6 +24,7 @@ LIBRARY = {
     "yaml.h": {"base/yaml.c"},
     "curl/curl.h": {"base/http_client.c"},
     "xxhash.h": {"base/hash.c"},
+    "nghttp2/nghttp2.h": {"http/grpc.c"},
     "zlib.h": {"base/gzip.c"},
 }
 

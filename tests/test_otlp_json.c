@@ -202,6 +202,8 @@ static void faults_are_named_with_their_path(void **state)
           "metrics[0].gauge.dataPoints[0].asInt: expected an integer of 64 bits" },
         { METRICS("{\"gauge\":{\"dataPoints\":[{\"asInt\":\"18446744073709551616\"}]}}"),
           "asInt: expected an integer of 64 bits" },
+        { METRICS("{\"gauge\":{\"dataPoints\":[{\"asInt\":\"\"}]}}"),
+          "asInt: expected an integer of 64 bits" },
         { METRICS("{\"gauge\":{\"dataPoints\":[{\"asDouble\":\"x\"}]}}"),
           "asDouble: expected a number" },
         { METRICS("{\"histogram\":{\"dataPoints\":[{\"bucketCounts\":[1,{}]}]}}"),

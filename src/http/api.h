@@ -21,6 +21,7 @@ struct api;
 struct db;
 struct notifier;
 struct config_otlp;
+struct grpc_method;
 struct otlp_options;
 struct push_groups;
 struct rule_manager;
@@ -57,6 +58,9 @@ void api_free(struct api *api); /* after the server has stopped; NULL is fine */
 
 /* What to give to http_server_start(). Valid as long as api. */
 const struct http_service *api_service(const struct api *api);
+
+/* What to give to grpc_server_start(), with api as the handlers' context: n methods. */
+const struct grpc_method *api_grpc_methods(size_t *n);
 
 /* From now on the store is there. It must outlive the server. */
 void api_set_db(struct api *api, struct db *db);

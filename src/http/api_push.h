@@ -12,6 +12,11 @@
 #include "ingest/otlp.h"
 #include "ingest/otlp_answer.h"
 
+/* What senders of something else than metrics are told. */
+#define API_NO_TRACES                                                                              \
+    STR("Tidemark keeps metrics only; OTEL_TRACES_EXPORTER=none stops sending spans")
+#define API_NO_LOGS STR("Tidemark keeps metrics only; OTEL_LOGS_EXPORTER=none stops sending logs")
+
 enum { API_MAX_PUSH = 32 << 20 }; /* compressed or not, and the same once decoded */
 
 struct otlp_delta;
@@ -40,6 +45,11 @@ struct api_push {
 http_handler api_otlp_metrics, api_otlp_traces, api_otlp_logs; /* api_push_otlp.c */
 http_handler api_import_text;                                  /* api_push_text.c */
 http_handler api_push_group, api_push_list;                    /* api_push_groups.c */
+
+/* The labels that name a group in a path that begins with /metrics/ (api_push_groups.c), in the
+ * arena. ERR_BAD_DATA, ERR_NOMEM. */
+MUST_USE enum errc api_push_path(struct str path, struct arena *a, struct labels *name,
+                                 struct err *err);
 
 /* NULL when out of memory. */
 struct push_scratch *push_scratch_take(struct api_push *push);

@@ -83,7 +83,7 @@ static enum errc read_pair(struct str name, struct str value, struct arena *a, s
     return decode_base64(out->value, a, &out->value, err);
 }
 
-static enum errc read_path(struct str path, struct arena *a, struct labels *name, struct err *err)
+enum errc api_push_path(struct str path, struct arena *a, struct labels *name, struct err *err)
 {
     struct label *labels = ARENA_NEW(a, struct label, MAX_LABELS);
     struct str rest, whole;
@@ -185,7 +185,7 @@ void api_push_group(void *ctx, const struct http_request *rq, struct http_respon
         http_response_header(rs, "Retry-After", "1");
         return;
     }
-    rc = read_path(rq->path, rq->arena, &name, &err);
+    rc = api_push_path(rq->path, rq->arena, &name, &err);
     if (rc == OK && rq->method != HTTP_DELETE) {
         push(api, groups, name, rq, rs);
         return;

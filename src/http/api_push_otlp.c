@@ -98,7 +98,7 @@ void api_otlp_metrics(void *ctx, const struct http_request *rq, struct http_resp
 /* SDKs send these when they are given one address for everything. An error would fill their logs,
  * and silence would hide that nothing is kept. */
 static void answer_unkept(const struct http_request *rq, struct http_response *rs,
-                          enum otlp_signal signal, const char *text)
+                          enum otlp_signal signal, struct str text)
 {
     struct buf storage = { 0 };
     struct bytes body;
@@ -106,7 +106,7 @@ static void answer_unkept(const struct http_request *rq, struct http_response *r
 
     if (take_body(rq, rs, &storage, &body, &json)) {
         answer(rs, 200, json);
-        otlp_answer(&rs->body, json, signal, otlp_count_items(body, json, signal), str_from(text));
+        otlp_answer(&rs->body, json, signal, otlp_count_items(body, json, signal), text);
     }
     buf_free(&storage);
 }
@@ -114,13 +114,11 @@ static void answer_unkept(const struct http_request *rq, struct http_response *r
 void api_otlp_traces(void *ctx, const struct http_request *rq, struct http_response *rs)
 {
     (void)ctx;
-    answer_unkept(rq, rs, OTLP_TRACES,
-                  "Tidemark keeps metrics only; OTEL_TRACES_EXPORTER=none stops sending spans");
+    answer_unkept(rq, rs, OTLP_TRACES, API_NO_TRACES);
 }
 
 void api_otlp_logs(void *ctx, const struct http_request *rq, struct http_response *rs)
 {
     (void)ctx;
-    answer_unkept(rq, rs, OTLP_LOGS,
-                  "Tidemark keeps metrics only; OTEL_LOGS_EXPORTER=none stops sending logs");
+    answer_unkept(rq, rs, OTLP_LOGS, API_NO_LOGS);
 }

@@ -200,11 +200,15 @@ static bool read_time(struct exposition *x, struct str word, int64_t *t_ms)
 
 /* ---- labels ---- */
 
+/* str_cmp() for names, which are never empty and mostly begin with different letters. */
 static inline int compare(struct str a, struct str b)
 {
     size_t n = a.len < b.len ? a.len : b.len;
-    int c = memcmp(a.ptr, b.ptr, n);
+    int c = (uint8_t)*a.ptr - (uint8_t)*b.ptr;
 
+    if (LIKELY(c != 0))
+        return c;
+    c = memcmp(a.ptr, b.ptr, n);
     return c ? c : (a.len > b.len) - (a.len < b.len);
 }
 
@@ -729,8 +733,9 @@ static void finish_part(struct exposition *x)
     x->batch.n_samples = x->batch.n_series;
     x->batch.start_ms = x->starts;
     x->batch.exemplars = x->exemplars;
-    x->batch.metadata = x->metadata + x->n_written_metadata;
     x->batch.n_metadata = x->n_metadata - x->n_written_metadata;
+    if (x->batch.n_metadata)
+        x->batch.metadata = x->metadata + x->n_written_metadata;
 }
 
 static void forget_part(struct exposition *x)

@@ -282,7 +282,8 @@ static struct str number_text(struct translation *t)
     if (json_peek(&t->r) != JSON_STRING)
         return json_read_number(&t->r);
     buf_clear(&t->scratch);
-    return json_read_string(&t->r, &t->scratch) ? buf_as_str(&t->scratch) : STR("");
+    return json_read_string(&t->r, &t->scratch) && t->scratch.len ? buf_as_str(&t->scratch)
+                                                                  : STR(""); /* never NULL */
 }
 
 /* Digits without a sign, all 64 bits of them. */
@@ -356,8 +357,10 @@ static void put_hex(struct translation *t, struct str s)
     for (size_t i = 0; i + 1 < s.len; i += 2) {
         int high = hex_digit(s.ptr[i]), low = hex_digit(s.ptr[i + 1]);
 
-        if (high < 0 || low < 0)
+        if (high < 0 || low < 0) {
             json_fail(&t->r, "expected hexadecimal digits");
+            return;
+        }
         buf_u8(t->out, (uint8_t)(high << 4 | low));
     }
     if (s.len % 2)

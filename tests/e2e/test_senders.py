@@ -97,7 +97,7 @@ def expect(db, job, rounds):
 def otlp_from_python(program, protocol, flags):
     with server(program, *flags) as process:
         db = harness.Http(process.port)
-        endpoint = f"http://127.0.0.1:{process.port}/v1/metrics" if protocol == "http" else flags[0].split("=")[1]
+        endpoint = flags[0].split("=")[1] if flags else f"http://127.0.0.1:{process.port}/v1/metrics"
         python("otlp_app.py", protocol, endpoint, "cumulative", 3, "service.name=total")
         expect(db, "total", 3)
         python("otlp_app.py", protocol, endpoint, "delta", 2, "service.name=delta", "service.instance.id=i")
@@ -306,6 +306,8 @@ def alerts(program):
 
 PARTS = {
     "otlp_http": lambda program: otlp_from_python(program, "http", ()),
+    "otlp_grpc": lambda program: otlp_from_python(
+        program, "grpc", (f"--otlp.grpc-listen-address=127.0.0.1:{harness.free_port()}",)),
     "two_writers": two_writers,
     "node": otlp_from_node,
     "clients": instrumented_clients,
