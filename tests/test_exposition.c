@@ -254,6 +254,47 @@ static void openmetrics_that_was_cut_short_is_noticed(void **state)
     assert_int_equal(fx->x.n_bad_lines, 1);
 }
 
+/* The names of the line before are tried first; whatever comes, labels are the same as without that. */
+static void every_line_has_its_own_labels(void **state)
+{
+    static const struct {
+        const char *line, *want; /* NULL: wrong */
+    } cases[] = {
+        { "m{b=\"1\",a=\"2\"} 1", "m{a=\"2\", b=\"1\"}" },
+        { "m{b=\"3\",a=\"4\"} 1", "m{a=\"4\", b=\"3\"}" },
+        { "n{b=\"a long value, of more than eight\",a=\"4\"} 1",
+          "n{a=\"4\", b=\"a long value, of more than eight\"}" },
+        { "m{a=\"4\",b=\"3\"} 1", "m{a=\"4\", b=\"3\"}" },
+        { "m{a=\"4\",b=\"3\",} 1", "m{a=\"4\", b=\"3\"}" },
+        { "m{a=\"4\",b=\"\"} 1", "m{a=\"4\"}" },
+        { "m{a=\"5\"} 1", "m{a=\"5\"}" },
+        { "m{a=\"6\",c=\"1\"} 1", "m{a=\"6\", c=\"1\"}" },
+        { "m{a=\"\\\"\",c=\"1\"} 1", "m{a=\"\\\"\", c=\"1\"}" },
+        { "m{a=\"7\",c=\"1\"", NULL },
+        { "m{a=\"8\",c=\"1} 1", NULL },
+        { "m{a=\"9\",c=\"1\"} 1", "m{a=\"9\", c=\"1\"}" },
+        { "m 1", "m" },
+        { "m{a=\"9\",c=\"2\"} 1", "m{a=\"9\", c=\"2\"}" },
+        { "{\"m\",a=\"9\",c=\"3\"} 1", "m{a=\"9\", c=\"3\"}" },
+        { "{a=\"9\",c=\"3\"} 1", NULL },
+        { "m{ a=\"9\",c=\"4\"} 1", "m{a=\"9\", c=\"4\"}" },
+    };
+    struct fixture *fx = *state;
+    struct buf b = { 0 };
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        buf_printf(&b, "%s\n", cases[i].line);
+    buf_u8(&b, 0);
+    read_all(fx, (char *)b.ptr);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        if (cases[i].want)
+            expect(fx, n++, cases[i].want, 1, NOW);
+    assert_int_equal(fx->x.batch.n_series, n);
+    assert_int_equal(fx->x.n_bad_lines, ARRAY_LEN(cases) - n);
+    buf_free(&b);
+}
+
 static void extra_labels_stand_in_place_of_others(void **state)
 {
     static const struct label extra[] = { { { "job", 3 }, { "j", 1 } },
@@ -304,6 +345,7 @@ int main(void)
         TEST(openmetrics_has_seconds_exemplars_and_an_end),
         TEST(a_histogram_has_one_start_for_all_its_series),
         TEST(openmetrics_that_was_cut_short_is_noticed),
+        TEST(every_line_has_its_own_labels),
         TEST(extra_labels_stand_in_place_of_others),
         TEST(times_can_be_refused),
         TEST(many_bad_lines_are_counted_and_the_first_named),

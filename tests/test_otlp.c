@@ -540,6 +540,43 @@ static void attributes_without_value_are_no_labels(void **state)
     expect_series(fx, 0, "g");
 }
 
+/* The keys of the data point before are tried first; whatever comes, labels are the same as without
+ * that. */
+static void every_data_point_has_its_own_labels(void **state)
+{
+    static const char *const resource[] = { "service.name", "api", NULL };
+    static const struct {
+        const char *pairs[7]; /* key, value, ..., NULL */
+        const char *want;
+    } cases[] = {
+        { { "a.b", "1", "c", "2", NULL }, "g{a_b=\"1\", c=\"2\", job=\"api\"}" },
+        { { "a.b", "3", "c", "4", NULL }, "g{a_b=\"3\", c=\"4\", job=\"api\"}" },
+        { { "c", "5", "a.b", "6", NULL }, "g{a_b=\"6\", c=\"5\", job=\"api\"}" },
+        { { "c", "7", NULL }, "g{c=\"7\", job=\"api\"}" },
+        { { "c", "8", "z", "9", NULL }, "g{c=\"8\", job=\"api\", z=\"9\"}" },
+        { { "c", "", "z", "9", NULL }, "g{job=\"api\", z=\"9\"}" },
+        { { "c", "1", "job", "x", NULL }, "g{c=\"1\", job=\"api\"}" },
+        { { "c", "1", "job", "x", NULL }, "g{c=\"1\", job=\"api\"}" },
+        { { "a.b", "1", "a-b", "2", NULL }, "g{a_b=\"2;1\", job=\"api\"}" },
+        { { "a.b", "1", "a-b", "3", NULL }, "g{a_b=\"3;1\", job=\"api\"}" },
+        { { NULL }, "g{job=\"api\"}" },
+        { { "a.b", "1", "c", "2", "d", "3", NULL }, "g{a_b=\"1\", c=\"2\", d=\"3\", job=\"api\"}" },
+        { { "a.b", "1", "c", "2", NULL }, "g{a_b=\"1\", c=\"2\", job=\"api\"}" },
+    };
+    struct fixture *fx = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        for (size_t k = 0; cases[i].pairs[k]; k += 2)
+            otlp_put_attribute(&fx->point, 7, cases[i].pairs[k], cases[i].pairs[k + 1]);
+        put_number(fx, NULL, NULL, 0, T_MS, 1);
+    }
+    otlp_put_metric(&fx->scope, "g", "", 5, &fx->data);
+    finish(fx, resource);
+    read_ok(fx);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        expect_series(fx, i, cases[i].want);
+}
+
 /* ---- what is refused ---- */
 
 static void a_bad_metric_costs_the_others_nothing(void **state)
@@ -688,6 +725,7 @@ int main(void)
         TEST(attribute_values_become_text),
         TEST(attributes_that_become_one_label_are_joined_by_key),
         TEST(attributes_without_value_are_no_labels),
+        TEST(every_data_point_has_its_own_labels),
         TEST(a_bad_metric_costs_the_others_nothing),
         TEST(delta_can_be_refused_or_kept_raw),
         TEST(a_request_that_is_cut_short_is_bad_data),

@@ -172,8 +172,19 @@ static void read_escape(struct json_reader *r, struct buf *out)
 }
 
 /* Behind the characters that stand for themselves. */
-static const char *plain_end(const char *p, const char *end)
+static inline const char *plain_end(const char *p, const char *end)
 {
+    const uint64_t ones = 0x0101010101010101u;
+
+    for (; end - p >= 8; p += 8) { /* eight at once; the lowest high bit that is set is right */
+        uint64_t v = load_u64le(p), quote = v ^ ones * '"', backslash = v ^ ones * '\\';
+        uint64_t found = ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)
+                         | ((v - ones * 0x20) & ~v);
+
+        found &= ones << 7;
+        if (found)
+            return p + __builtin_ctzll(found) / 8;
+    }
     while (p != end && *p != '"' && *p != '\\' && (uint8_t)*p >= 0x20)
         p++;
     return p;

@@ -56,6 +56,30 @@ static inline char peek(const struct exposition *x)
     return x->p != x->end ? *x->p : '\n';
 }
 
+/* The high bit of each byte of v that is zero; those above the lowest may be set wrongly. */
+static inline uint64_t zero_bytes(uint64_t v)
+{
+    return (v - 0x0101010101010101u) & ~v & 0x8080808080808080u;
+}
+
+/* Behind the characters of a quoted text that stand for themselves. */
+static inline const char *plain_end(const char *p, const char *end)
+{
+    const uint64_t ones = 0x0101010101010101u;
+
+    for (; end - p >= 8; p += 8) {
+        uint64_t v = load_u64le(p);
+        uint64_t found =
+            zero_bytes(v ^ ones * '"') | zero_bytes(v ^ ones * '\\') | zero_bytes(v ^ ones * '\n');
+
+        if (found)
+            return p + __builtin_ctzll(found) / 8;
+    }
+    while (p != end && is(*p, PLAIN))
+        p++;
+    return p;
+}
+
 /* Notes what is wrong with the line, and where: the first fault stays. */
 static bool wrong(struct exposition *x, const char *fault)
 {
@@ -112,8 +136,7 @@ static bool take_quoted(struct exposition *x, struct str *out)
     bool escaped = false;
 
     for (;;) {
-        while (x->p != x->end && is(*x->p, PLAIN))
-            x->p++;
+        x->p = plain_end(x->p, x->end);
         if (peek(x) == '"')
             break;
         if (peek(x) == '\n')
@@ -297,6 +320,67 @@ static bool read_labels(struct exposition *x, struct str *metric)
     return true;
 }
 
+/* Reads labels, behind "{", that have the names of the line before and plain values. False: nothing
+ * has happened. */
+static bool read_same_labels(struct exposition *x)
+{
+    const char *p = x->p;
+
+    if (!x->shape.known)
+        return false;
+    for (size_t i = 0; i < x->shape.n; i++) {
+        struct str name = x->shape.names[i];
+        const char *from = p + name.len;
+
+        if ((size_t)(x->end - p) <= name.len || memcmp(p, name.ptr, name.len) != 0)
+            return false;
+        p = plain_end(from, x->end);
+        if (p == from || x->end - p < 2 || *p != '"' || p[1] != (i + 1 < x->shape.n ? ',' : '}'))
+            return false;
+        x->shape.set[x->shape.at[i]].value = (struct str){ from, (size_t)(p - from) };
+        p += 2;
+    }
+    x->p = p;
+    x->n_set = x->shape.n + 1;
+    memcpy(x->set, x->shape.set, x->n_set * sizeof *x->set);
+    return true;
+}
+
+/* Notes the names of the labels between from and the line's labels' end, when they are of the plain
+ * form that read_same_labels() takes. All of them are in x->set, with the metric's name. */
+static void learn_shape(struct exposition *x, const char *from)
+{
+    size_t n = x->n_set - 1;
+
+    x->shape.known = false;
+    if (n == 0 || n > EXPOSITION_SHAPE_LABELS)
+        return;
+    for (size_t i = 0; i < n; i++) {
+        const char *p = from;
+        size_t k = 0;
+
+        while (p != x->p && is(*p, LABEL))
+            p++;
+        if (x->p - p < 3 || p[0] != '=' || p[1] != '"')
+            return;
+        x->shape.names[i] = (struct str){ from, (size_t)(p + 2 - from) };
+        while (k < x->n_set && !str_equal(x->set[k].name, (struct str){ from, (size_t)(p - from) }))
+            k++;
+        for (p += 2; p != x->p && is(*p, PLAIN); p++)
+            ;
+        if (k == x->n_set || x->p - p < 2 || p[0] != '"' || p[1] != (i + 1 < n ? ',' : '}'))
+            return;
+        x->shape.at[i] = (uint8_t)k;
+        from = p + 2;
+    }
+    for (size_t i = 0; i <= n; i++)
+        if (str_equal(x->set[i].name, METRIC_NAME))
+            x->shape.name_at = i;
+    memcpy(x->shape.set, x->set, x->n_set * sizeof *x->set);
+    x->shape.n = n;
+    x->shape.known = from == x->p;
+}
+
 /* ---- families ---- */
 
 static enum metric_type family_type(const struct exposition *x)
@@ -465,6 +549,9 @@ static bool reserve(struct exposition *x)
 {
     size_t n = x->batch.n_series + 1;
 
+    if (LIKELY(n <= x->cap_series && n <= x->cap_samples && n <= x->cap_starts
+               && n <= x->cap_families && x->n_labels + ARRAY_LEN(x->set) <= x->cap_labels))
+        return true;
     if (vec_reserve(&x->series, &x->cap_series, n, sizeof *x->series)
         && vec_reserve(&x->samples, &x->cap_samples, n, sizeof *x->samples)
         && vec_reserve(&x->starts, &x->cap_starts, n, sizeof *x->starts)
@@ -643,27 +730,42 @@ static void add_exemplar(struct exposition *x, const struct exemplar *exemplar)
     x->series[x->batch.n_series - 1].n_exemplars = 1;
 }
 
+/* The metric's name and the labels. */
+static bool read_series(struct exposition *x, struct str *metric)
+{
+    const char *from;
+
+    *metric = take(x, NAME_START, NAME);
+    x->n_set = 0;
+    skip_blanks(x);
+    from = x->p + 1;
+    if (peek(x) == '{') {
+        x->p++;
+        if (metric->len && read_same_labels(x)) {
+            x->set[x->shape.name_at].value = *metric;
+            return true;
+        }
+        if (!read_labels(x, metric))
+            return false;
+    }
+    if (metric->len == 0)
+        return wrong(x, "expected the name of a metric");
+    if (!add_label(x, METRIC_NAME, *metric))
+        return false;
+    learn_shape(x, from);
+    return true;
+}
+
 static void read_sample(struct exposition *x)
 {
-    struct str metric = take(x, NAME_START, NAME);
     struct exemplar exemplar;
     bool has_exemplar = false;
     const char *suffix;
+    struct str metric;
     int64_t t_ms;
     double v;
 
-    x->n_set = 0;
-    skip_blanks(x);
-    if (peek(x) == '{') {
-        x->p++;
-        if (!read_labels(x, &metric))
-            return;
-    }
-    if (metric.len == 0) {
-        (void)wrong(x, "expected the name of a metric");
-        return;
-    }
-    if (!add_label(x, METRIC_NAME, metric) || !read_value(x, &v)
+    if (!read_series(x, &metric) || !read_value(x, &v)
         || !read_tail(x, &t_ms, &exemplar, &has_exemplar))
         return;
     suffix = suffix_in_family(x, metric);
@@ -761,6 +863,7 @@ enum errc exposition_begin(struct exposition *x, const struct exposition_options
     x->line = 0;
     x->ended = false;
     x->family = UINT32_MAX;
+    x->shape.known = false;
     x->n_metadata = x->n_written_metadata = 0;
     x->n_bad_lines = x->n_samples = 0;
     buf_clear(&x->text);

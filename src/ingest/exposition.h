@@ -37,7 +37,8 @@ struct arena;
 
 enum {
     EXPOSITION_MAX_LABELS = 256, /* of a line; the store has a lower limit of its own */
-    EXPOSITION_MAX_NAMED = 10    /* lines described in text; the rest is counted */
+    EXPOSITION_SHAPE_LABELS = 32,
+    EXPOSITION_MAX_NAMED = 10 /* lines described in text; the rest is counted */
 };
 
 struct exposition_options {
@@ -74,9 +75,17 @@ struct exposition {
     struct metric_metadata *metadata;
     size_t n_labels, cap_labels, cap_series, cap_samples, cap_starts, cap_exemplars, cap_metadata,
         cap_families, n_metadata, n_written_metadata;
-    uint32_t family; /* of the last TYPE, HELP or UNIT line */
-    struct label set[EXPOSITION_MAX_LABELS + 2];
+    uint32_t family;                             /* of the last TYPE, HELP or UNIT line */
+    struct label set[EXPOSITION_MAX_LABELS + 2]; /* of the line */
     size_t n_set;
+    struct { /* the labels of the line before: the next one mostly has the same names in the same
+              * order, so that its values go straight to their places */
+        struct label set[EXPOSITION_SHAPE_LABELS + 1];
+        struct str names[EXPOSITION_SHAPE_LABELS]; /* as they stand in the text, with =" */
+        uint8_t at[EXPOSITION_SHAPE_LABELS];       /* where in set the value of each belongs */
+        size_t n, name_at;                         /* name_at: that of the metric */
+        bool known;
+    } shape;
     struct {
         struct str text, number;
     } bounds[64]; /* le and quantile values that were seen */

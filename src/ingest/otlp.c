@@ -162,11 +162,6 @@ static void take_unpacked(struct otlp *o, struct bytes *to, uint64_t v)
     }
 }
 
-static void take_attribute(struct otlp *o, const struct pb_field *f)
-{
-    otlp_add_attribute(o, &o->point, f->bytes, RANK_ATTRIBUTE);
-}
-
 static void read_number(struct otlp *o, struct otlp_data_point *p)
 {
     struct pb_reader r = pb_on(p->message);
@@ -192,7 +187,7 @@ static void read_number(struct otlp *o, struct otlp_data_point *p)
             p->has_value = true;
             break;
         case PB_KEY(7, PB_BYTES):
-            take_attribute(o, &f);
+            otlp_point_attribute(o, f.bytes);
             break;
         case PB_KEY(8, PB_VARINT):
             p->flags = f.value;
@@ -239,7 +234,7 @@ static void read_histogram(struct otlp *o, struct otlp_data_point *p)
             p->n_exemplars++;
             break;
         case PB_KEY(9, PB_BYTES):
-            take_attribute(o, &f);
+            otlp_point_attribute(o, f.bytes);
             break;
         case PB_KEY(10, PB_VARINT):
             p->flags = f.value;
@@ -261,7 +256,7 @@ static void read_exponential(struct otlp *o, struct otlp_data_point *p)
     while (otlp_next(o, &r, &f))
         switch (f.key) {
         case PB_KEY(1, PB_BYTES):
-            take_attribute(o, &f);
+            otlp_point_attribute(o, f.bytes);
             break;
         case PB_KEY(2, PB_FIXED64):
             p->start_ns = f.value;
@@ -327,7 +322,7 @@ static void read_summary(struct otlp *o, struct otlp_data_point *p)
             p->n_quantiles++;
             break;
         case PB_KEY(7, PB_BYTES):
-            take_attribute(o, &f);
+            otlp_point_attribute(o, f.bytes);
             break;
         case PB_KEY(8, PB_VARINT):
             p->flags = f.value;
@@ -355,16 +350,6 @@ static const struct data_kind {
 };
 
 /* ---- a data point ---- */
-
-/* Starts the labels of a data point with those of its scope. */
-static void begin_labels(struct otlp *o)
-{
-    memcpy(o->point.items, o->base.items, o->base.n * sizeof *o->base.items);
-    memcpy(o->point.ranks, o->base.ranks, o->base.n);
-    o->point.n = o->base.n;
-    o->point.collided = false;
-    o->point.bad = o->base.bad;
-}
 
 static void add_series(struct otlp *o, struct otlp_metric *m, const struct otlp_data_point *p)
 {
@@ -415,12 +400,9 @@ static void read_point(struct otlp *o, struct otlp_metric *m, struct bytes messa
     struct otlp_data_point p = { .message = message };
     size_t first_series = o->batch.n_series;
 
-    begin_labels(o);
+    otlp_point_begin(o);
     kinds[m->data].read(o, &p);
-    if (UNLIKELY(o->point.collided) && o->rc == OK) {
-        begin_labels(o);
-        otlp_add_sorted_attributes(o, &o->point, message, kinds[m->data].attributes);
-    }
+    otlp_point_end(o, message, kinds[m->data].attributes);
     if (o->rc != OK)
         return;
     if (o->point.bad) {

@@ -87,7 +87,17 @@ struct otlp_label_set {
     bool bad;      /* one cannot be a label, or there are too many */
 };
 
-enum { OTLP_CACHED_NAMES = 256, OTLP_CACHED_BOUNDS = 64 };
+enum { OTLP_CACHED_NAMES = 256, OTLP_CACHED_BOUNDS = 64, OTLP_SHAPE_KEYS = 32 };
+
+/* The attributes of the data point before: the next one mostly has the same keys in the same order,
+ * so that its values go straight to their places among the labels. */
+struct otlp_shape {
+    struct str keys[OTLP_SHAPE_KEYS];
+    uint8_t at[OTLP_SHAPE_KEYS]; /* where in set the value of each belongs */
+    size_t n, next;              /* next: the attribute that is expected now */
+    bool known, fits;            /* fits: the data point being read has had no other so far */
+    struct otlp_label_set set;
+};
 
 /* Zero-initialise it; free it with otlp_free(). */
 struct otlp {
@@ -113,7 +123,8 @@ struct otlp {
     size_t n_labels, cap_labels, cap_series, cap_samples, cap_starts, cap_histograms, cap_exemplars,
         cap_metadata, cap_points, n_named;
     struct otlp_label_set base, point; /* of the scope, of the data point being read */
-    bool anonymous;                    /* the resource has no instance id */
+    struct otlp_shape shape;
+    bool anonymous; /* the resource has no instance id */
     struct {
         struct str key, name;
     } names[OTLP_CACHED_NAMES];

@@ -324,8 +324,10 @@ static struct label *attribute_called(struct otlp_label_set *set, struct str nam
     return NULL;
 }
 
-void otlp_add_sorted_attributes(struct otlp *o, struct otlp_label_set *set, struct bytes message,
-                                uint32_t number)
+/* Adds the attributes that stand in message under a field number, in order of their keys, values
+ * that get one label joined by ';'. */
+static void add_sorted_attributes(struct otlp *o, struct otlp_label_set *set, struct bytes message,
+                                  uint32_t number)
 {
     struct label sorted[MAX_SORTED];
     struct pb_reader r = pb_on(message);
@@ -353,6 +355,104 @@ void otlp_add_sorted_attributes(struct otlp *o, struct otlp_label_set *set, stru
             otlp_set_add(o, set, name, sorted[i].value, RANK_ATTRIBUTE);
     }
     set->collided = false;
+}
+
+/* ---- data points ---- */
+
+static void copy_set(struct otlp_label_set *to, const struct otlp_label_set *from)
+{
+    memcpy(to->items, from->items, from->n * sizeof *to->items);
+    memcpy(to->ranks, from->ranks, from->n);
+    to->n = from->n;
+    to->collided = false;
+    to->bad = from->bad;
+}
+
+void otlp_point_begin(struct otlp *o)
+{
+    o->shape.fits = o->shape.known;
+    o->shape.next = 0;
+    copy_set(&o->point, o->shape.known ? &o->shape.set : &o->base);
+}
+
+/* Adds an attribute in the general way, and notes it for the next data point. */
+static void add_and_note(struct otlp *o, struct bytes key_value)
+{
+    struct otlp_shape *shape = &o->shape;
+    struct str value;
+
+    otlp_add_attribute(o, &o->point, key_value, RANK_ATTRIBUTE);
+    if (shape->next < OTLP_SHAPE_KEYS)
+        otlp_read_attribute(o, key_value, &shape->keys[shape->next], &value);
+    shape->next++;
+}
+
+void otlp_point_attribute(struct otlp *o, struct bytes key_value)
+{
+    struct otlp_shape *shape = &o->shape;
+    struct str key, value;
+
+    if (!shape->known) {
+        add_and_note(o, key_value);
+        return;
+    }
+    if (!shape->fits)
+        return; /* otlp_point_end() reads all of them again */
+    otlp_read_attribute(o, key_value, &key, &value);
+    shape->fits = shape->next < shape->n && value.len && str_equal(key, shape->keys[shape->next]);
+    if (shape->fits)
+        o->point.items[shape->at[shape->next++]].value = value;
+}
+
+/* Where the label of an attribute stands among those of the point; false when there is none. */
+static bool find_place(struct otlp *o, struct str key, uint8_t *at)
+{
+    struct str name;
+
+    if (!otlp_label_of(o, key, &name))
+        return false;
+    for (size_t i = 0; i < o->point.n; i++)
+        if (o->point.ranks[i] == RANK_ATTRIBUTE && str_equal(o->point.items[i].name, name)) {
+            *at = (uint8_t)i;
+            return i <= UINT8_MAX;
+        }
+    return false;
+}
+
+/* Attributes without value, or in whose place others stand, make no shape. */
+static void learn_shape(struct otlp *o)
+{
+    struct otlp_shape *shape = &o->shape;
+
+    shape->n = shape->next;
+    shape->known = shape->n <= OTLP_SHAPE_KEYS && !o->point.bad;
+    for (size_t i = 0; i < shape->n && shape->known; i++)
+        shape->known = find_place(o, shape->keys[i], &shape->at[i]);
+    if (shape->known)
+        copy_set(&shape->set, &o->point);
+}
+
+void otlp_point_end(struct otlp *o, struct bytes message, uint32_t number)
+{
+    struct otlp_shape *shape = &o->shape;
+    struct pb_reader r = pb_on(message);
+    struct pb_field f;
+
+    if (o->rc != OK || (shape->known && shape->fits && shape->next == shape->n))
+        return;
+    if (shape->known) {
+        shape->known = false;
+        otlp_point_begin(o);
+        while (otlp_next(o, &r, &f))
+            if (f.key == PB_KEY(number, PB_BYTES))
+                add_and_note(o, f.bytes);
+    }
+    if (o->point.collided) {
+        copy_set(&o->point, &o->base);
+        add_sorted_attributes(o, &o->point, message, number);
+    } else if (o->rc == OK) {
+        learn_shape(o);
+    }
 }
 
 /* ---- resources and scopes ---- */
@@ -482,6 +582,7 @@ void otlp_base_labels(struct otlp *o, struct bytes resource, struct bytes scope,
 
     o->base.n = 0;
     o->base.collided = o->base.bad = false;
+    o->shape.known = false;
     otlp_set_add(o, &o->base, METRIC_NAME, STR("?"), RANK_OWN); /* the value is put in later */
     read_resource(o, resource, &t);
     add_target(o, &o->base, &t);

@@ -40,14 +40,16 @@ bool otlp_label_of(struct otlp *o, struct str key, struct str *name);
 void otlp_add_attribute(struct otlp *o, struct otlp_label_set *set, struct bytes key_value,
                         enum otlp_rank rank);
 
+/* The labels of a data point: begins with those of the scope, takes one attribute after the other,
+ * and in the end looks at the message again when they were others than the last time. number: the
+ * field of the message that attributes stand in. */
+void otlp_point_begin(struct otlp *o);
+void otlp_point_attribute(struct otlp *o, struct bytes key_value);
+void otlp_point_end(struct otlp *o, struct bytes message, uint32_t number);
+
 /* Reads a KeyValue, its value as text. */
 void otlp_read_attribute(struct otlp *o, struct bytes key_value, struct str *key,
                          struct str *value);
-
-/* Adds the attributes that stand in message under a field number, in order of their keys, values
- * that get one label joined by ';'. */
-void otlp_add_sorted_attributes(struct otlp *o, struct otlp_label_set *set, struct bytes message,
-                                uint32_t number);
 
 /* Makes o->base of a resource and a scope (field messages, may be empty), and target_info's labels
  * in o->point; false when there is nothing to tell in target_info. */
