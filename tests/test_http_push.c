@@ -476,11 +476,26 @@ static void a_bad_push_leaves_its_time_only(void **state)
     assert_false(stored(f, "good job=j"));
     expect_stored(f, "push_failure_time_seconds job=j", T0);
     expect_push(f, "PUT", "/metrics/job/j", "a 1 1700000000000\n", 400); /* a timestamp */
-    a = client_ask(f->port,
-                   "PUT /metrics/job/j HTTP/1.1\r\nContent-Type: application/vnd.google.protobuf; "
-                   "proto=io.prometheus.client.MetricFamily; encoding=delimited",
-                   text_bytes(""));
-    assert_int_equal(a.status, 415);
+}
+
+#define PUT_PROTOBUF                                                                               \
+    "PUT /metrics/job/j HTTP/1.1\r\nContent-Type: application/vnd.google.protobuf; "               \
+    "proto=io.prometheus.client.MetricFamily; encoding=delimited"
+
+/* As Prometheus' client for Go pushes. */
+static void groups_may_be_pushed_as_protobuf(void **state)
+{
+    static const char family[] = "\x12\x0a\x01g\x18\x01\x22\x0b\x12\x09\x09\0\0\0\0\0\0\xf8\x3f";
+    struct fixture *f = *state;
+    struct answer a = client_ask(f->port, PUT_PROTOBUF,
+                                 (struct bytes){ (const uint8_t *)family, sizeof family - 1 });
+
+    assert_int_equal(a.status, 200);
+    answer_free(&a);
+    expect_stored(f, "g job=j", 1.5);
+    a = client_ask(f->port, PUT_PROTOBUF, text_bytes("\x7f"));
+    assert_int_equal(a.status, 400);
+    assert_non_null(strstr(answer_text(&a), "protobuf metrics: length beyond"));
     answer_free(&a);
 }
 
@@ -523,6 +538,7 @@ int main(void)
         TEST(groups_are_named_by_their_path),
         TEST(groups_are_replaced_and_deleted),
         TEST(a_bad_push_leaves_its_time_only),
+        TEST(groups_may_be_pushed_as_protobuf),
         TEST(groups_are_listed),
     };
 

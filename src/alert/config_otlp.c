@@ -43,11 +43,11 @@ static const char *read_word(struct config_reading *r, const struct yaml_node *m
 
     if (!n)
         return words[0];
-    for (size_t i = 0; words[i]; i++) {
+    for (size_t i = 0; words[i]; i++)
         if (str_is(n->text, words[i]))
             return words[i];
+    for (size_t i = 0; words[i]; i++)
         buf_printf(&all, "%s%s", i ? ", " : "", words[i]);
-    }
     fields_fault(&r->f, n, "%s is \"%.*s\", not one of %.*s", name, STR_ARG(n->text),
                  STR_ARG(buf_as_str(&all)));
     buf_free(&all);

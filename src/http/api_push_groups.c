@@ -15,6 +15,7 @@
 #include "collect/push_groups.h"
 #include "http/api_push.h"
 #include "http/encoding.h"
+#include "ingest/exposition_protobuf.h"
 
 #include "base/banned.h"
 
@@ -128,18 +129,13 @@ static enum errc check_read(const struct exposition *x, struct err *err)
     return OK;
 }
 
-/* Clients send many content types, and some none: what is not OpenMetrics is taken for text, but
- * protobuf cannot be. */
-static bool accept_type(const struct http_request *rq, struct http_response *rs)
+/* Clients send many content types, and some none: what is neither OpenMetrics nor protobuf is taken
+ * for text. */
+static bool is_protobuf(const struct http_request *rq)
 {
     struct str media = http_media_type(http_header(rq, "Content-Type"));
 
-    if (!http_is_token(media, "application/vnd.google.protobuf"))
-        return true;
-    http_response_text(rs, 415,
-                       "protobuf is not accepted here; push text: with Go's client "
-                       "push.New(...).Format(expfmt.NewFormat(expfmt.TypeTextPlain))");
-    return false;
+    return http_is_token(media, "application/vnd.google.protobuf");
 }
 
 static void push(struct api *api, struct push_groups *groups, struct labels name,
@@ -148,15 +144,21 @@ static void push(struct api *api, struct push_groups *groups, struct labels name
     struct exposition_options o = { .openmetrics = api_is_openmetrics(rq), .refuse_times = true };
     struct err err = err_in(rq->arena), ignored = { 0 };
     struct push_scratch *s = NULL;
-    struct buf storage = { 0 };
+    struct buf storage = { 0 }, text = { 0 };
     struct bytes body;
-    enum errc rc;
+    enum errc rc = OK;
 
-    if (!accept_type(rq, rs) || !http_body_decode(rq, API_MAX_PUSH, &storage, &body, rs))
+    if (!http_body_decode(rq, API_MAX_PUSH, &storage, &body, rs))
         goto done;
+    if (is_protobuf(rq)) {
+        rc = exposition_from_protobuf(body, API_MAX_PUSH, &text, &err);
+        body = buf_as_bytes(&text);
+    }
     s = push_scratch_take(api->push);
-    rc = s ? exposition_begin(&s->text, &o, (struct str){ (const char *)body.ptr, body.len }, &err)
-           : err_set(&err, ERR_NOMEM, 0, "out of memory");
+    if (rc == OK)
+        rc = s ? exposition_begin(&s->text, &o, (struct str){ (const char *)body.ptr, body.len },
+                                  &err)
+               : err_set(&err, ERR_NOMEM, 0, "out of memory");
     if (rc == OK)
         rc = exposition_next(&s->text, MAX_SAMPLES, &err);
     if (rc == OK)
@@ -170,6 +172,7 @@ static void push(struct api *api, struct push_groups *groups, struct labels name
 done:
     push_scratch_give(api->push, s);
     buf_free(&storage);
+    buf_free(&text);
 }
 
 void api_push_group(void *ctx, const struct http_request *rq, struct http_response *rs)
