@@ -317,6 +317,27 @@ static void delta_becomes_cumulative(void **state)
     expect_metric(f, "tidemark_otlp_delta_series 1\n");
 }
 
+static void exemplars_and_native_histograms_can_be_queried(void **state)
+{
+    static const char body[] =
+        "{\"resourceMetrics\":[{\"scopeMetrics\":[{\"metrics\":[{\"name\":\"e\","
+        "\"exponentialHistogram\":{\"aggregationTemporality\":2,\"dataPoints\":[{\"timeUnixNano\":"
+        "\"" NOW_NS "\",\"count\":3,\"sum\":6,\"scale\":0,\"positive\":{\"offset\":0,"
+        "\"bucketCounts\":[1,2]},\"exemplars\":[{\"timeUnixNano\":\"" NOW_NS "\",\"asDouble\":2.5,"
+        "\"traceId\":\"0af7651916cd43dd8448eb211c80319c\"}]}]}}]}]}]}";
+    struct fixture *f = *state;
+    struct answer a = client_ask(f->port, POST_JSON, text_bytes(body));
+
+    assert_string_equal(answer_text(&a), "{}");
+    answer_free(&a);
+    a = client_get(f->port, "/api/v1/query?query=histogram_avg(e)&time=1700000000");
+    assert_non_null(strstr(answer_text(&a), "\"value\":[1700000000,\"2\"]"));
+    answer_free(&a);
+    a = client_get(f->port, "/api/v1/query_exemplars?query=e&start=1699999000&end=1700000001");
+    assert_non_null(strstr(answer_text(&a), "\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\""));
+    answer_free(&a);
+}
+
 static void settings_hold_from_the_next_request_on(void **state)
 {
     struct fixture *f = *state;
@@ -530,6 +551,7 @@ int main(void)
         TEST(before_the_store_is_there_clients_are_told_to_wait),
         TEST(spans_and_logs_are_answered_kindly),
         TEST(delta_becomes_cumulative),
+        TEST(exemplars_and_native_histograms_can_be_queried),
         TEST(settings_hold_from_the_next_request_on),
         TEST(a_configuration_may_name_every_strategy),
         TEST(imported_text_is_stored),
