@@ -142,10 +142,21 @@ static void print_bool(struct buf *b, const char *name, bool value, bool otherwi
         buf_printf(b, "  %s: %s\n", name, value ? "true" : "false");
 }
 
+static void print_word(struct buf *b, const char *name, const char *word, const char *otherwise)
+{
+    if (strcmp(word, otherwise) != 0)
+        buf_printf(b, "  %s: %s\n", name, word);
+}
+
+/* What differs from the defaults. */
 void config_print_otlp(struct buf *b, const struct config_otlp *o)
 {
-    buf_printf(b, "otlp:\n  translation_strategy: %s\n  delta: %s\n", o->translation_strategy,
-               o->delta);
+    size_t begin = b->len, body;
+
+    buf_text(b, "otlp:\n");
+    body = b->len;
+    print_word(b, "translation_strategy", o->translation_strategy, strategies[0]);
+    print_word(b, "delta", o->delta, delta_modes[0]);
     print_texts(b, "promote_resource_attributes", &o->promote);
     print_texts(b, "ignore_resource_attributes", &o->ignore);
     print_bool(b, "promote_all_resource_attributes", o->promote_all, false);
@@ -154,4 +165,6 @@ void config_print_otlp(struct buf *b, const struct config_otlp *o)
     print_bool(b, "convert_histograms_to_nhcb", o->convert_to_nhcb, false);
     print_bool(b, "label_name_underscore_sanitization", o->label_underscore_sanitization, true);
     print_bool(b, "label_name_preserve_multiple_underscores", o->label_preserve_underscores, true);
+    if (b->len == body)
+        b->len = begin;
 }
