@@ -641,12 +641,13 @@ static void buckets_of_histograms_come_back(void **state)
 
 enum { N_DAMAGED = 40 };
 
-/* Values of series i that are not to be compressed much. */
+/* Times and values of series i that are not to be compressed much. */
 static void fill_irregular(struct column *c, unsigned i)
 {
     c->n = 0;
     for (unsigned k = 0; k < 100; k++)
-        assert_true(column_add(c, T0 + i + (int64_t)k * 977, i * 1000 + k * k * k % 97 / 7.0));
+        assert_true(
+            column_add(c, T0 + i + (int64_t)k * 977 + k * k % 89, i * 1000 + k * k * k % 97 / 7.0));
 }
 
 static void write_damage_example(struct fixture *f)
@@ -791,8 +792,9 @@ static size_t find_targets(struct fixture *f, const char *table, struct target *
 
 static void damage_to_the_index_is_an_error_never_a_wrong_answer(void **state)
 {
-    static const char *const tables[] = { "meta",          "flushes",  "symbols",   "series",
-                                          "symbol_hashes", "postings", "directory", "packs" };
+    static const char *const tables[] = { "meta",      "flushes",       "symbols",
+                                          "series",    "symbol_hashes", "postings",
+                                          "directory", "packs",         "times" };
     struct fixture *f = open_fixture(state);
 
     write_damage_example(f);

@@ -1,10 +1,11 @@
-/* fuzz_codec.c -- any bytes as a column of integers, floats or marks; and any bytes as values, which
- * must come back. */
+/* fuzz_codec.c -- any bytes as a column of integers, floats, marks or histograms; and any bytes as
+ * values, which must come back. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "storage/codec_bits.h"
 #include "storage/codec_float.h"
+#include "storage/codec_histogram.h"
 
 #include "base/banned.h"
 
@@ -24,6 +25,18 @@ static void decode(const uint8_t *data, size_t size, size_t n, unsigned what)
     else if (bits_decode(&r, n, out, &count))
         ASSERT(count == bits_count(out, n));
     free(out);
+}
+
+static void decode_histograms(const uint8_t *data, size_t size, size_t n, bool is_integer)
+{
+    struct reader r = reader_on((struct bytes){ data, size });
+    int64_t *t_ms = calloc(n, sizeof *t_ms);
+    struct column out = { 0 };
+
+    if (t_ms && histograms_decode(&r, is_integer, t_ms, n, &out) == OK)
+        ASSERT(out.n == n);
+    column_free(&out);
+    free(t_ms);
 }
 
 static void round_trip(const uint8_t *data, size_t n)
@@ -55,12 +68,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 4)
         return 0;
     n = 1 + (data[1] | (size_t)data[2] << 8) % INTS_MAX;
-    if (data[0] % 4 < 3) {
+    if (data[0] % 8 < 5) {
         uint8_t *copy = malloc(size - 3);
 
         if (copy)
             memcpy(copy, data + 3, size - 3);
-        decode(copy, size - 3, n, data[0] % 4);
+        if (data[0] % 8 < 3)
+            decode(copy, size - 3, n, data[0] % 8);
+        else
+            decode_histograms(copy, size - 3, 1 + (n - 1) % 300, data[0] % 8 == 3);
         free(copy);
     } else if (size >= 11) {
         n = (size - 3) / 8;
