@@ -1,9 +1,12 @@
 /* main.c -- options, start, wait, stop: the only place that wires the parts together. */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "alert/alerting.h"
@@ -22,7 +25,7 @@
 
 #include "base/banned.h"
 
-enum { EXIT_USAGE = 2, STOP_GRACE_MS = 10000, NOTIFY_GRACE_MS = 5000 };
+enum { EXIT_USAGE = 2, MAX_CONNECTIONS = 1000000, STOP_GRACE_MS = 10000, NOTIFY_GRACE_MS = 5000 };
 
 /* What runs. A reload may be asked for by a request before there are rules. */
 struct program {
@@ -36,6 +39,19 @@ struct program {
     _Atomic(struct alerting *) alerting;
 };
 
+/* As many files and connections as the system lets us have: the usual soft limit of 1,024 is there
+ * for programs that use select(). */
+static void raise_file_limit(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &files) != 0)
+            log_warn("the limit of open files stays as it is", "err=\"%s\"", strerror(errno));
+    }
+}
+
 static enum errc start_http(const struct options *o, const struct api *api,
                             struct http_server **server, struct listener *listener, struct err *err)
 {
@@ -46,6 +62,10 @@ static enum errc start_http(const struct options *o, const struct api *api,
         return rc;
     so.service = api_service(api);
     so.listener = *listener;
+    so.max_connections =
+        o->max_connections < MAX_CONNECTIONS ? (size_t)o->max_connections : MAX_CONNECTIONS;
+    if (so.max_connections < so.n_io_threads)
+        so.max_connections = so.n_io_threads; /* each takes its share of them */
     so.n_workers[HTTP_QUERY] = (size_t)o->query_max_concurrency;
     rc = http_server_start(&so, server, err);
     if (rc)
@@ -284,6 +304,7 @@ static int serve(const struct options *o, struct err *err)
     struct api_flag flags[OPTIONS_MAX_FLAGS];
 
     log_set_level(o->log_level);
+    raise_file_limit();
     for (size_t i = 0; i < o->n_flags; i++)
         flags[i] = (struct api_flag){ o->flags[i].name, o->flags[i].value };
     ao.version = TIDEMARK_VERSION;

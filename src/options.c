@@ -71,6 +71,8 @@ static const struct flag {
       "How long a query may take; a request can only ask for less." },
     { "query.max-samples", COUNT, "50000000", offsetof(struct options, query_max_samples),
       "How many samples one query may hold in memory." },
+    { "web.max-connections", COUNT, "512", offsetof(struct options, max_connections),
+      "How many clients may be connected at once; further ones wait to be accepted." },
     { "storage.remote.read-sample-limit", COUNT, "50000000",
       offsetof(struct options, read_max_samples),
       "How many samples one remote read may ask for, unless it takes a stream." },

@@ -28,7 +28,7 @@ struct options {
     int64_t flush_interval_ms;
     int64_t head_bytes, map_bytes;
     int64_t query_timeout_ms, query_max_samples, lookback_ms, query_max_concurrency;
-    int64_t read_max_samples;
+    int64_t read_max_samples, max_connections;
     const char *config_file, *external_url; /* NULL: none */
     struct texts rule_files, alertmanager_urls;
     int64_t resend_delay_ms;

@@ -36,6 +36,7 @@ static void defaults_are_safe_ones(void **state)
     assert_int_equal(o.query_max_samples, 50000000);
     assert_int_equal(o.lookback_ms, 300000);
     assert_true(o.query_max_concurrency >= 2);
+    assert_int_equal(o.max_connections, 512);
     assert_int_equal(o.head_bytes, 512 << 20);
     assert_int_equal(o.map_bytes, 16LL << 30);
     assert_int_equal(o.flush_interval_ms, 7200000);
