@@ -177,17 +177,20 @@ static void histograms_are_recorded_as_such(void **state)
     };
     struct write_result res = { 0 };
 
-    use_rules(f, (struct rule_spec[9]){ { .record = "twice", .expr = "h * 2" },
-                                        { .record = "count", .expr = "histogram_count(twice)" },
-                                        { .record = "p50", .expr = "histogram_quantile(1, twice)" },
-                                        { .alert = "A", .expr = "twice" } });
+    use_rules(
+        f, (struct rule_spec[9]){ { .record = "twice", .expr = "h * 2" },
+                                  { .record = "count", .expr = "histogram_count(twice)" },
+                                  { .record = "p50", .expr = "histogram_quantile(1, twice)" },
+                                  { .alert = "A", .expr = "twice", .labels = "is={{ $value }}" } });
     assert_int_equal(db_append(f->db, &batch, &res, NULL), OK);
     assert_int_equal(res.stored, 1);
     buf_free(&res.text);
     run(f, 0);
     expect(f, 0, "count", "count 14\n");
     expect(f, 0, "p50", "p50 2\n");
-    expect(f, 0, "ALERTS", "ALERTS{alertname=\"A\", alertstate=\"firing\"} 1\n");
+    expect(f, 0, "ALERTS",
+           "ALERTS{alertname=\"A\", alertstate=\"firing\", "
+           "is=\"{count:14, sum:20, (0.5,1]:6, (1,2]:8}\"} 1\n");
     run(f, 6); /* the histogram has gone, and with it what was made of it */
     run(f, 7);
     expect(f, 7, "count", "");

@@ -43,11 +43,11 @@ static enum errc fake_query(void *ctx, struct str text, struct arena *a,
     assert_non_null(s);
     *out = s;
     if (str_is(text, "metric")) {
-        s[0] = (struct template_sample){ { metric_b, 3 }, 21 };
-        s[1] = (struct template_sample){ { metric_a, 3 }, 11 };
+        s[0] = (struct template_sample){ .labels = { metric_b, 3 }, .v = 21 };
+        s[1] = (struct template_sample){ .labels = { metric_a, 3 }, .v = 11 };
         *n = 2;
     } else if (str_is(text, "1.5")) {
-        s[0] = (struct template_sample){ { NULL, 0 }, 1.5 };
+        s[0] = (struct template_sample){ .v = 1.5 };
         *n = 1;
     } else if (str_is(text, "none")) {
         *n = 0;

@@ -8,6 +8,8 @@
 #include "base/arena.h"
 #include "base/log.h"
 
+#include "query/histogram_buckets.h"
+
 #include "base/banned.h"
 
 static enum errc arena_full(const struct rule_context *c, struct err *err)
@@ -63,6 +65,21 @@ struct expansion {
     struct buf text;
 };
 
+/* A native histogram as text; nothing for a float. */
+static enum errc histogram_text(const struct histogram *h, struct arena *a, struct str *out,
+                                struct err *err)
+{
+    struct buf b = { 0 };
+
+    *out = (struct str){ 0 };
+    if (!h)
+        return OK;
+    histogram_print(&b, h);
+    *out = str_copy(a, buf_as_str(&b));
+    buf_free(&b);
+    return out->ptr ? OK : err_set(err, ERR_LIMIT, 0, "out of memory");
+}
+
 /* The query() of templates. */
 static enum errc query_for_template(void *ctx, struct str text, struct arena *a,
                                     struct template_sample **out, size_t *n, struct err *err)
@@ -82,6 +99,7 @@ static enum errc query_for_template(void *ctx, struct str text, struct arena *a,
     for (size_t i = 0; rc == OK && i < r->n_series; i++) {
         items[i].labels = labels_copy(a, r->series[i].labels);
         items[i].v = result_histogram(&r->series[i], 0) ? 0 : r->series[i].points[0].v;
+        rc = histogram_text(result_histogram(&r->series[i], 0), a, &items[i].histogram, err);
         if (r->series[i].labels.n > 0 && !items[i].labels.items)
             rc = err_set(err, ERR_LIMIT, 0, "out of memory");
     }
@@ -157,7 +175,8 @@ static enum errc alert_series(struct expansion *e, struct alert_input *item, str
 
     e->data.labels = item->labels;
     e->data.value = item->value;
-    if ((rc = expand_all(e, e->rule->labels, &labels, err)) != OK
+    if ((rc = histogram_text(item->h, c->arena, &e->data.histogram, err)) != OK
+        || (rc = expand_all(e, e->rule->labels, &labels, err)) != OK
         || (rc = expand_all(e, e->rule->annotations, &item->annotations, err)) != OK
         || (rc = set_label(c, &item->labels, METRIC_NAME, (struct str){ 0 }, err)) != OK)
         return rc;

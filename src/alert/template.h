@@ -24,11 +24,13 @@ struct arena;
 struct template_sample {
     struct labels labels;
     double v;
+    struct str histogram; /* the text of a native histogram, which stands in place of v */
 };
 
 struct template_data {
     struct labels labels;          /* $labels: of the series, with __name__ */
     double value;                  /* $value */
+    struct str histogram;          /* $value when it is a native histogram: its text; else empty */
     struct labels external_labels; /* $externalLabels */
     struct str external_url;       /* $externalURL */
     int64_t now_ms;                /* the evaluation's time */

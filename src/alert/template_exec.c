@@ -708,7 +708,7 @@ static bool push_alert(struct tpl_exec *x, struct datum *dot)
         || !datum_labels(x->arena, data->external_labels, &fields[1]))
         return tpl_no_memory(x);
     fields[2] = datum_str(data->external_url);
-    fields[3] = datum_float(data->value);
+    fields[3] = data->histogram.len ? datum_str(data->histogram) : datum_float(data->value);
     *record = (struct datum_record){ &alert_type, fields };
     *dot = (struct datum){ .kind = DATUM_RECORD, .record = record };
     if (!push_var(x, STR("$"), *dot))

@@ -99,7 +99,7 @@ static bool sample_datum(struct arena *a, const struct template_sample *s, struc
 
     if (!record || !fields || !datum_labels(a, s->labels, &fields[0]))
         return false;
-    fields[1] = datum_float(s->v);
+    fields[1] = s->histogram.len ? datum_str(s->histogram) : datum_float(s->v);
     *record = (struct datum_record){ &tpl_sample_type, fields };
     *out = (struct datum){ .kind = DATUM_RECORD, .record = record };
     return true;

@@ -18,7 +18,7 @@ static enum errc any_query(void *ctx, struct str text, struct arena *a,
     (void)ctx;
     if (!s || text.len == 0)
         return err_set(err, ERR_BAD_QUERY, 0, "no query");
-    s[0] = (struct template_sample){ { metric, 2 }, 1.5 };
+    s[0] = (struct template_sample){ .labels = { metric, 2 }, .v = 1.5 };
     *out = s;
     *n = text.len % 3;
     return OK;
