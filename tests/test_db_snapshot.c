@@ -27,6 +27,7 @@ static const int64_t T0 = (int64_t)DAY * DAY_MS;
 struct fixture {
     char *dir;
     struct db_options o;
+    struct fake_clock clock;
     struct db *db;
 };
 
@@ -245,18 +246,17 @@ static void a_damaged_store_gives_no_snapshot(void **state)
 static void the_scrubber_finds_damage_pass_after_pass(void **state)
 {
     struct fixture *f = *state;
-    struct fake_clock clock;
     struct db_stats s;
     char *path = NULL;
     uint64_t values;
 
     append_range(f, "m job=distinctive", 0, 3);
     db_close(f->db);
-    fake_clock_init(&clock, T0);
-    f->o.clock = &clock.clock;
+    fake_clock_init(&f->clock, T0);
+    f->o.clock = &f->clock.clock;
     f->db = open_db(&f->o);
     assert_false(db_scrub_step(f->db)); /* not right after the start */
-    clock.mono_ns += 700 * 1000000000LL;
+    f->clock.mono_ns += 700 * 1000000000LL;
     while (db_scrub_step(f->db))
         ;
     db_stats(f->db, &s);
@@ -273,7 +273,7 @@ static void the_scrubber_finds_damage_pass_after_pass(void **state)
     assert_false(db_scrub_step(f->db));
     log_set_level(LOG_ERROR + 1);
     for (unsigned pass = 1; pass < 3; pass++) {
-        clock.mono_ns += 25 * 3600 * 1000000000LL;
+        f->clock.mono_ns += 25 * 3600 * 1000000000LL;
         while (db_scrub_step(f->db))
             ;
         db_stats(f->db, &s);

@@ -232,6 +232,17 @@ static void a_lock_is_released_when_its_holder_dies(void **state)
     close(fd);
 }
 
+static void room_on_a_disk_is_less_than_what_is_free(void **state)
+{
+    const struct temp_dir *t = *state;
+    uint64_t available;
+
+    assert_true(fs_has_room(t->path, 1, &available));
+    assert_true(available > 1);
+    assert_false(fs_has_room(t->path, available, &available)); /* a reserve stays */
+    assert_true(fs_has_room("/nonexistent", 1, &available));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -250,6 +261,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_failed_write_is_reported, temp_dir_make, temp_dir_remove),
         cmocka_unit_test_setup_teardown(a_lock_is_held_by_one_only, temp_dir_make, temp_dir_remove),
         cmocka_unit_test_setup_teardown(a_lock_is_released_when_its_holder_dies, temp_dir_make,
+                                        temp_dir_remove),
+        cmocka_unit_test_setup_teardown(room_on_a_disk_is_less_than_what_is_free, temp_dir_make,
                                         temp_dir_remove),
     };
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/banned.h"
@@ -208,4 +209,20 @@ uint64_t fs_size(const char *path)
     struct stat st;
 
     return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+bool fs_has_room(const char *path, uint64_t bytes, uint64_t *free_bytes)
+{
+    enum { RESERVE_BYTES = 64 << 20, RESERVE_SHARE = 20 };
+    struct statvfs fs;
+    uint64_t reserve;
+
+    *free_bytes = UINT64_MAX;
+    if (statvfs(path, &fs) != 0)
+        return true;
+    *free_bytes = (uint64_t)fs.f_bavail * fs.f_frsize;
+    reserve = (uint64_t)fs.f_blocks * fs.f_frsize / RESERVE_SHARE;
+    if (reserve > RESERVE_BYTES)
+        reserve = RESERVE_BYTES;
+    return *free_bytes >= reserve && *free_bytes - reserve >= bytes;
 }

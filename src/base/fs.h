@@ -41,5 +41,9 @@ MUST_USE enum errc fs_pwrite(int fd, const void *p, size_t n, uint64_t offset, c
  * ERR_CONFLICT when another process has it. */
 MUST_USE enum errc fs_lock(const char *path, int *fd, struct err *err);
 
+/* Whether the disk of path has room for so many bytes and a reserve: 64 MiB, or a twentieth of a
+ * small disk. *free_bytes is what it has. True also when nobody knows. */
+bool fs_has_room(const char *path, uint64_t bytes, uint64_t *free_bytes);
+
 /* The size of a file in bytes, 0 when there is none. */
 uint64_t fs_size(const char *path);

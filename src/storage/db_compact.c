@@ -10,7 +10,6 @@
  */
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -139,15 +138,13 @@ static enum errc open_sources(struct rewrite *w, struct err *err)
 /* A rewriting that filled the disk would stop the log. */
 static enum errc check_space(const struct rewrite *w, struct err *err)
 {
-    struct statvfs fs;
+    uint64_t available;
 
-    if (statvfs(w->db->dir, &fs) != 0
-        || (uint64_t)fs.f_bavail * fs.f_frsize >= w->bytes + SPARE_BYTES)
+    if (fs_has_room(w->db->dir, w->bytes, &available))
         return OK;
     return err_set(err, ERR_UNAVAILABLE, 0,
                    "%s: %llu bytes are to be rewritten, and only %llu are free on the disk",
-                   w->r.path, (unsigned long long)w->bytes,
-                   (unsigned long long)fs.f_bavail * fs.f_frsize);
+                   w->r.path, (unsigned long long)w->bytes, (unsigned long long)available);
 }
 
 static enum errc write_target(struct rewrite *w, struct pace *pace, struct day **out,
@@ -173,7 +170,7 @@ static enum errc write_target(struct rewrite *w, struct pace *pace, struct day *
 static enum errc rewrite(struct rewrite *w, struct pace *pace, struct err *err)
 {
     struct day *made = NULL;
-    int64_t day = w->r.id.day;
+    char name[DAY_NAME_MAX];
     uint64_t bytes;
     enum errc rc = open_sources(w, err);
 
@@ -189,11 +186,12 @@ static enum errc rewrite(struct rewrite *w, struct pace *pace, struct err *err)
         return rc;
     }
     bytes = made ? day_file_bytes(made) : 0;
+    day_file_name(w->r.id.day, w->r.id.generation, name);
     rc = days_finish_rewrite(w->db->days, &w->r, made, err);
     if (rc == OK) {
         atomic_fetch_add(&w->db->upkeep.bytes_read, w->bytes);
         atomic_fetch_add(&w->db->upkeep.bytes_written, bytes);
-        log_info("day rewritten", "day=%lld bytes_before=%llu bytes=%llu", (long long)day,
+        log_info("day rewritten", "file=%s bytes_before=%llu bytes=%llu", name,
                  (unsigned long long)w->bytes, (unsigned long long)bytes);
     }
     return rc;

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -26,7 +25,7 @@
 #include "storage/kv.h"
 #include "base/banned.h"
 
-enum { SPARE_BYTES = 64 << 20, PATH_BYTES = PATH_MAX };
+enum { PATH_BYTES = PATH_MAX };
 
 struct snapshot {
     struct db *db;
@@ -159,16 +158,15 @@ static void let_go(struct snapshot *s)
 
 static enum errc check_space(const struct snapshot *s, struct err *err)
 {
-    uint64_t need = kv_copy_bytes(s->state) + SPARE_BYTES;
-    struct statvfs fs;
+    uint64_t need = kv_copy_bytes(s->state), available;
 
     for (size_t i = 0; i < s->files.n; i++)
         need += kv_copy_bytes(s->copies[i]);
-    if (statvfs(s->db->dir, &fs) != 0 || (uint64_t)fs.f_bavail * fs.f_frsize >= need)
+    if (fs_has_room(s->db->dir, need, &available))
         return OK;
     return err_set(err, ERR_UNAVAILABLE, 0,
                    "a snapshot needs %" PRIu64 " bytes, and only %" PRIu64 " are free on the disk",
-                   need, (uint64_t)fs.f_bavail * fs.f_frsize);
+                   need, available);
 }
 
 static bool go_on(void *ctx, uint64_t bytes)
