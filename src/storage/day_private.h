@@ -113,6 +113,9 @@ struct day_txn {
     struct flush_record *flushes; /* those it may see */
     size_t n_flushes;
     struct kv_cursor directory;
+    struct kv_cursor exemplars; /* opened when first needed */
+    bool exemplars_open;
+    uint32_t last_exemplar;   /* the last series that has any */
     struct pack_cache *cache; /* of times and buckets that series share */
     struct deletions *deletions;
     const uint8_t *checked[N_CHECKED];

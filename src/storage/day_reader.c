@@ -50,6 +50,7 @@ void day_txn_end(struct day_txn *t)
     if (!t)
         return;
     kv_cursor_close(&t->directory);
+    kv_cursor_close(&t->exemplars);
     pack_cache_free(t->cache);
     kv_abort(t->kv);
     free(t->flushes);
@@ -621,31 +622,47 @@ static enum errc each_exemplar(struct day_read *range, uint64_t flush, struct by
     return r.overrun ? ERR_CORRUPT : OK;
 }
 
+/* Most files have none, or few series with any: the others are told without a look-up. */
+static enum errc open_exemplars(struct day_txn *t, struct err *err)
+{
+    enum errc rc;
+
+    if (t->exemplars_open)
+        return OK;
+    rc = kv_cursor_open(t->kv, DAY_EXEMPLARS, &t->exemplars, err);
+    if (rc != OK)
+        return rc;
+    t->exemplars_open = true;
+    rc = kv_last(&t->exemplars, err);
+    if (rc == OK && t->exemplars.key.len == 12)
+        t->last_exemplar = load_u32be(t->exemplars.key.ptr);
+    return rc == ERR_NOT_FOUND ? OK : rc;
+}
+
 enum errc day_each_exemplar(struct day_txn *t, uint32_t id, int64_t min_t_ms, int64_t max_t_ms,
                             bool (*fn)(void *ctx, const struct stored_exemplar *e), void *ctx,
                             struct err *err)
 {
     struct day_read range = { .txn = t, .id = id, .min_t_ms = min_t_ms, .max_t_ms = max_t_ms };
-    struct kv_cursor c = { 0 };
+    struct kv_cursor *c = &t->exemplars;
     struct day_key key;
-    enum errc rc = kv_cursor_open(t->kv, DAY_EXEMPLARS, &c, err);
+    enum errc rc = open_exemplars(t, err);
 
-    if (rc == OK)
-        rc = kv_seek(&c, key_exemplars(&key, id, 0), err);
-    for (; rc == OK; rc = kv_next(&c, err)) {
-        struct bytes value = c.value;
+    if (rc != OK || id > t->last_exemplar)
+        return rc;
+    for (rc = kv_seek(c, key_exemplars(&key, id, 0), err); rc == OK; rc = kv_next(c, err)) {
+        struct bytes value = c->value;
 
-        if (c.key.len != 12 || load_u32be(c.key.ptr) != id
-            || load_u64be(c.key.ptr + 4) > last_flush(t))
+        if (c->key.len != 12 || load_u32be(c->key.ptr) != id
+            || load_u64be(c->key.ptr + 4) > last_flush(t))
             break;
-        rc = open_seal(t, &value, c.key)
-                 ? each_exemplar(&range, load_u64be(c.key.ptr + 4), value, fn, ctx)
+        rc = open_seal(t, &value, c->key)
+                 ? each_exemplar(&range, load_u64be(c->key.ptr + 4), value, fn, ctx)
                  : ERR_CORRUPT;
         if (rc == ERR_CORRUPT)
             rc = day_corrupt(t->day, "exemplars of series", id, err);
         if (rc != OK)
             break;
     }
-    kv_cursor_close(&c);
     return rc == ERR_NOT_FOUND || rc == ERR_CANCELED ? OK : rc;
 }
