@@ -63,17 +63,15 @@ bool buckets_want(struct labels labels, const struct column *samples)
            && samples->n <= MAX_SAMPLES && pack_are_counts(samples->v, samples->n);
 }
 
-bool buckets_may_add(const struct buckets *b, struct labels labels)
+bool buckets_may_add(struct buckets *b, struct labels labels)
 {
-    struct buf *encoding = (struct buf *)(uintptr_t)&b->encoding; /* memory to work in */
-
     if (b->n == 0)
         return true;
     if (b->n_samples >= MAX_SAMPLES)
         return false;
-    buf_clear(encoding);
-    labels_encode(encoding, (struct labels){ labels.items, find_le(labels) });
-    return !encoding->failed && str_equal(buf_as_str(encoding), buf_as_str(&b->before));
+    buf_clear(&b->encoding);
+    labels_encode(&b->encoding, (struct labels){ labels.items, find_le(labels) });
+    return !b->encoding.failed && str_equal(buf_as_str(&b->encoding), buf_as_str(&b->before));
 }
 
 /* The labels but le, in the arena. */

@@ -38,7 +38,7 @@ bool buckets_want(struct labels labels, const struct column *samples);
 
 /* Whether it has the same labels before le as those collected, and there is room: if not, they have
  * to be taken first. True when there are none. */
-bool buckets_may_add(const struct buckets *b, struct labels labels);
+bool buckets_may_add(struct buckets *b, struct labels labels);
 
 /* Collects a wanted series. False when out of memory. */
 MUST_USE bool buckets_add(struct buckets *b, uint32_t id, struct labels labels,
