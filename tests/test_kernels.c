@@ -102,12 +102,36 @@ static void decimals_are_rounded_once(void **state)
     }
 }
 
+static void sums_leave_out_what_is_no_number(void **state)
+{
+    uint64_t rng = 4;
+
+    (void)state;
+    for (unsigned round = 0; round < 2000; round++) {
+        double v[2][50], sum[2][50];
+        size_t n = random_below(&rng, 51);
+
+        for (size_t i = 0; i < n; i++) {
+            uint64_t bits = random_u64(&rng);
+
+            bits |= random_below(&rng, 5) ? 0 : 0x7ff0000000000000u;
+            v[0][i] = v[1][i] = random_below(&rng, 2) ? f64_from_bits(bits) : (double)(bits >> 50);
+            sum[0][i] = sum[1][i] = (double)random_below(&rng, 1000);
+        }
+        kernel_accumulate(sum[0], v[0], n);
+        kernel_accumulate_portable(sum[1], v[1], n);
+        assert_memory_equal(sum[0], sum[1], n * sizeof sum[0][0]);
+        assert_memory_equal(v[0], v[1], n * sizeof v[0][0]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(repeats_are_those_of_a_plain_loop),
         cmocka_unit_test(values_are_placed_at_marks),
         cmocka_unit_test(decimals_are_rounded_once),
+        cmocka_unit_test(sums_leave_out_what_is_no_number),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

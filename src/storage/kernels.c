@@ -49,7 +49,12 @@ void kernel_place(uint64_t *out, size_t n, const uint64_t *marks, size_t kept, u
         uint64_t word = marks[i / 64];
         size_t stop = n - i < 64 ? n : i + 64;
 
-        if (word != 0 && (size_t)(end - next) < 64) { /* next may end before the marks do */
+        if (word == 0) {
+            for (; i < stop; i++)
+                out[i] = common;
+            continue;
+        }
+        if ((size_t)(end - next) < 64) { /* next may end before the marks do */
             for (; i < stop && next < end; i++, word >>= 1) {
                 out[i] = word & 1 ? *next : common;
                 next += word & 1;
@@ -72,6 +77,18 @@ void kernel_decimals_portable(uint64_t *v, size_t n, double divisor)
     }
     for (size_t i = 0; i < n; i++)
         v[i] = f64_bits((double)(int64_t)v[i] / divisor);
+}
+
+#define EXPONENT_MASK 0x7ff0000000000000
+
+void kernel_accumulate_portable(double *sum, double *v, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        bool number = (f64_bits(v[i]) & EXPONENT_MASK) != EXPONENT_MASK;
+
+        sum[i] += number ? v[i] : 0;
+        v[i] = number ? sum[i] : v[i];
+    }
 }
 
 #if defined(__x86_64__)
@@ -140,6 +157,23 @@ __attribute__((target("avx2"))) static void decimals_avx2(uint64_t *v, size_t n,
     kernel_decimals_portable(v + i, n - i, divisor);
 }
 
+__attribute__((target("avx2"))) static void accumulate_avx2(double *sum, double *v, size_t n)
+{
+    const __m256i exponent = _mm256_set1_epi64x(EXPONENT_MASK);
+    size_t i = 0;
+
+    for (; i + 4 <= n; i += 4) {
+        __m256d value = _mm256_loadu_pd(v + i), total = _mm256_loadu_pd(sum + i);
+        __m256i bits = _mm256_and_si256(_mm256_castpd_si256(value), exponent);
+        __m256d special = _mm256_castsi256_pd(_mm256_cmpeq_epi64(bits, exponent));
+
+        total = _mm256_add_pd(total, _mm256_andnot_pd(special, value));
+        _mm256_storeu_pd(sum + i, total);
+        _mm256_storeu_pd(v + i, _mm256_blendv_pd(total, value, special));
+    }
+    kernel_accumulate_portable(sum + i, v + i, n - i);
+}
+
 #else
 
 static bool have_avx2(void)
@@ -157,7 +191,20 @@ static void decimals_avx2(uint64_t *v, size_t n, double divisor)
     kernel_decimals_portable(v, n, divisor);
 }
 
+static void accumulate_avx2(double *sum, double *v, size_t n)
+{
+    kernel_accumulate_portable(sum, v, n);
+}
+
 #endif
+
+void kernel_accumulate(double *sum, double *v, size_t n)
+{
+    if (have_avx2())
+        accumulate_avx2(sum, v, n);
+    else
+        kernel_accumulate_portable(sum, v, n);
+}
 
 void kernel_repeat(uint64_t *out, size_t n, const uint64_t *marks, size_t kept)
 {

@@ -20,3 +20,8 @@ void kernel_place(uint64_t *out, size_t n, const uint64_t *marks, size_t kept, u
 /* In place: integers become the doubles that they are, divided by divisor. */
 void kernel_decimals(uint64_t *v, size_t n, double divisor);
 void kernel_decimals_portable(uint64_t *v, size_t n, double divisor);
+
+/* Each number of v is added to the sum beside it and becomes that sum; what is no finite number stays as
+ * it is and is not added. */
+void kernel_accumulate(double *sum, double *v, size_t n);
+void kernel_accumulate_portable(double *sum, double *v, size_t n);

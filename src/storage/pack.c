@@ -8,6 +8,7 @@
 #include "storage/codec_float.h"
 #include "storage/codec_histogram.h"
 #include "storage/histogram.h"
+#include "storage/kernels.h"
 #include "storage/pack_cache.h"
 #include "storage/pack_private.h"
 
@@ -436,17 +437,6 @@ static enum errc open_group(const struct pack *p, const struct pack_chunk *chunk
     return OK;
 }
 
-/* Adds what a bucket counts beyond those before it to sum; out becomes the bucket's values. */
-static void accumulate(double *restrict sum, double *restrict out, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        bool number = (f64_bits(out[i]) << 1) < 0xffe0000000000000u;
-
-        sum[i] += number ? out[i] : 0;
-        out[i] = number ? sum[i] : out[i];
-    }
-}
-
 /* Decodes the next bucket of a group. */
 static bool next_bucket(struct group *g, size_t i, double *sum, double *out, size_t n)
 {
@@ -454,7 +444,7 @@ static bool next_bucket(struct group *g, size_t i, double *sum, double *out, siz
 
     if (g->columns.overrun || !decode_floats(column, out, n))
         return false;
-    accumulate(sum, out, n);
+    kernel_accumulate(sum, out, n);
     return true;
 }
 
