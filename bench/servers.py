@@ -177,11 +177,11 @@ class Server:
         raise KeyError(field)
 
     def written_bytes(self):
-        """What it has caused to be written to the disk since its start."""
-        for line in pathlib.Path(f"/proc/{self.process.pid}/io").read_text().splitlines():
-            if line.startswith("write_bytes:"):
-                return int(line.split()[1])
-        raise KeyError("write_bytes")
+        """What has been written to its disk since the machine started, by whomever: the kernel counts whole folios for a process that
+        changes a page of them, so that nothing better can be had of the process itself."""
+        device = os.stat(self.data).st_dev
+        fields = pathlib.Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat").read_text().split()
+        return int(fields[6]) * 512
 
     def wait_quiet(self, limit_s=180):
         """Waits until it uses under 3 % of a CPU for two seconds."""
