@@ -44,3 +44,10 @@ void table_remove(struct table *t, uint64_t hash, uint32_t id,
  * grows. False when out of memory: nothing has changed. */
 MUST_USE bool table_add(struct table *t, uint64_t hash, uint32_t id,
                         uint64_t (*rehash)(const void *, uint32_t), const void *ctx);
+
+/* Has the processor fetch what a look-up of the hash begins with. */
+static inline void table_prefetch(const struct table *t, uint64_t hash)
+{
+    if (t->slots)
+        __builtin_prefetch(&t->slots[hash & t->mask]);
+}

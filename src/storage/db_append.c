@@ -725,8 +725,7 @@ static bool replay_define(void *ctx, uint32_t ref, struct bytes encoded)
     arena_reset(p->arena);
     switch (labels_decode(encoded, p->arena, &ls, NULL)) {
     case OK:
-        p->refs[ref] = HEAD_NO_SERIES;
-        return head_resolve(db->head, &ls, 1, UINT64_MAX, &p->refs[ref], NULL) == OK;
+        return head_define(db->head, ls, encoded, &p->refs[ref], NULL) == OK;
     case ERR_CORRUPT:
         return true; /* its samples count as unknown */
     default:

@@ -185,49 +185,94 @@ uint32_t head_recognise(struct head *h, uint32_t *last, struct labels ls, struct
     return *last = ref;
 }
 
-enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, uint64_t max_series,
-                       uint32_t *refs, struct err *err)
+/* The hashes of the sets that are to be looked up, malloc'd; NULL when out of memory. */
+static uint64_t *hash_sets(const struct labels *sets, size_t n, const uint32_t *refs)
 {
+    uint64_t *hashes = malloc((n + 1) * sizeof *hashes);
     struct buf key = { 0 };
-    size_t unknown = 0;
-    enum errc rc = OK;
 
-    pthread_rwlock_rdlock(&h->index_lock);
+    for (size_t i = 0; hashes && i < n; i++) {
+        if (sets[i].n == 0 || refs[i] != HEAD_NO_SERIES)
+            continue;
+        buf_clear(&key);
+        labels_encode(&key, sets[i]);
+        hashes[i] = hash64(key.ptr, key.len);
+    }
+    if (key.failed) {
+        free(hashes);
+        hashes = NULL;
+    }
+    buf_free(&key);
+    return hashes;
+}
+
+/* Looks up what is not known; how many are not found. Under index_lock. */
+static size_t find_all(struct head *h, const struct labels *sets, const uint64_t *hashes, size_t n,
+                       uint32_t *refs)
+{
+    size_t unknown = 0;
+
+    for (size_t i = 0; i < n; i++)
+        if (sets[i].n > 0 && refs[i] == HEAD_NO_SERIES)
+            head_index_prefetch_hash(h->index, hashes[i]);
     for (size_t i = 0; i < n; i++) {
         if (sets[i].n == 0 || refs[i] != HEAD_NO_SERIES)
             continue;
-        refs[i] = find(h, sets[i], &key);
+        refs[i] = head_index_find(h->index, sets[i], hashes[i]);
         if (refs[i] == HEAD_NO_SERIES)
             unknown++;
         else
             mark_used(h, refs[i]);
     }
+    return unknown;
+}
+
+enum errc head_resolve(struct head *h, const struct labels *sets, size_t n, uint64_t max_series,
+                       uint32_t *refs, struct err *err)
+{
+    uint64_t *hashes = hash_sets(sets, n, refs);
+    enum errc rc = OK;
+    size_t unknown;
+
+    if (!hashes)
+        return err_set(err, ERR_NOMEM, 0, "no memory to look up series");
+    pthread_rwlock_rdlock(&h->index_lock);
+    unknown = find_all(h, sets, hashes, n, refs);
     pthread_rwlock_unlock(&h->index_lock);
-    if (key.failed)
-        rc = err_set(err, ERR_NOMEM, 0, "no memory to look up series");
-    if (unknown == 0 || h->n_live >= max_series || rc != OK) {
-        buf_free(&key);
-        return rc;
+    if (unknown == 0 || h->n_live >= max_series) {
+        free(hashes);
+        return OK;
     }
 
     pthread_rwlock_wrlock(&h->index_lock);
     for (size_t i = 0; i < n && rc == OK; i++) {
-        uint64_t hash;
-
         if (sets[i].n == 0 || refs[i] != HEAD_NO_SERIES)
             continue;
-        buf_clear(&key);
-        labels_encode(&key, sets[i]);
-        hash = hash64(key.ptr, key.len);
-        refs[i] =
-            head_index_find(h->index, sets[i], hash); /* made meanwhile, or twice in this request */
+        refs[i] = head_index_find(h->index, sets[i],
+                                  hashes[i]); /* made meanwhile, or twice in this request */
         if (refs[i] != HEAD_NO_SERIES)
             mark_used(h, refs[i]);
         else if (h->n_live < max_series)
-            rc = create(h, sets[i], hash, &refs[i], err);
+            rc = create(h, sets[i], hashes[i], &refs[i], err);
     }
     pthread_rwlock_unlock(&h->index_lock);
-    buf_free(&key);
+    free(hashes);
+    return rc;
+}
+
+enum errc head_define(struct head *h, struct labels ls, struct bytes encoded, uint32_t *ref,
+                      struct err *err)
+{
+    uint64_t hash = hash64(encoded.ptr, encoded.len);
+    enum errc rc = OK;
+
+    pthread_rwlock_wrlock(&h->index_lock);
+    *ref = head_index_find(h->index, ls, hash);
+    if (*ref == HEAD_NO_SERIES)
+        rc = create(h, ls, hash, ref, err);
+    else
+        mark_used(h, *ref);
+    pthread_rwlock_unlock(&h->index_lock);
     return rc;
 }
 

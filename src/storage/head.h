@@ -54,6 +54,11 @@ uint32_t head_recognise(struct head *h, uint32_t *last, struct labels ls, struct
 MUST_USE enum errc head_resolve(struct head *h, const struct labels *sets, size_t n,
                                 uint64_t max_series, uint32_t *refs, struct err *err);
 
+/* The ref of one canonical label set that comes with its encoding, as in the log; it is created when
+ * it is unknown. Errors as above. */
+MUST_USE enum errc head_define(struct head *h, struct labels ls, struct bytes encoded,
+                               uint32_t *ref, struct err *err);
+
 /* How many refs have been handed out: from 0 to that, exclusive. */
 uint32_t head_n_series(const struct head *h);
 

@@ -32,8 +32,9 @@ bool head_index_is(const struct head_index *x, uint32_t ref, struct labels ls);
  * other, the number of their bytes; 0 if not. */
 size_t head_index_follow(const struct head_index *x, uint32_t ref, struct bytes wire);
 
-/* Asks for the memory that head_index_follow() will look at. */
+/* Asks for the memory that head_index_follow() will look at, or head_index_find() first. */
 void head_index_prefetch(const struct head_index *x, uint32_t ref);
+void head_index_prefetch_hash(const struct head_index *x, uint64_t hash);
 
 /* Whether ref has not been removed. */
 bool head_index_has(const struct head_index *x, uint32_t ref);

@@ -177,14 +177,31 @@ struct labels labels_copy(struct arena *a, struct labels ls)
     return (struct labels){ items, ls.n };
 }
 
+static uint8_t *put_text(uint8_t *to, struct str text)
+{
+    size_t n = text.len;
+
+    for (; n >= 0x80; n >>= 7)
+        *to++ = (uint8_t)(n | 0x80);
+    *to++ = (uint8_t)n;
+    if (text.len)
+        memcpy(to, text.ptr, text.len);
+    return to + text.len;
+}
+
 void labels_encode(struct buf *b, struct labels ls)
 {
-    for (size_t i = 0; i < ls.n; i++) {
-        buf_uvarint(b, ls.items[i].name.len);
-        buf_str(b, ls.items[i].name);
-        buf_uvarint(b, ls.items[i].value.len);
-        buf_str(b, ls.items[i].value);
-    }
+    enum { MAX_LENGTH_BYTES = 10 };
+    size_t most = 0;
+    uint8_t *begin, *to;
+
+    for (size_t i = 0; i < ls.n; i++)
+        most += ls.items[i].name.len + ls.items[i].value.len + (size_t)2 * MAX_LENGTH_BYTES;
+    begin = to = buf_reserve(b, most);
+    for (size_t i = 0; begin && i < ls.n; i++)
+        to = put_text(put_text(to, ls.items[i].name), ls.items[i].value);
+    if (begin)
+        b->len += (size_t)(to - begin);
 }
 
 static size_t count_labels(struct bytes data)
