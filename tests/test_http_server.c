@@ -144,6 +144,7 @@ static const struct route routes[] = {
     { "/label/*/values", HTTP_GET, HTTP_CHEAP, LIMIT, echo, 0 },
     { "/write", HTTP_POST, HTTP_WRITE, LIMIT, measure, 0 },
     { "/block", HTTP_GET, HTTP_QUERY, LIMIT, block, 0 },
+    { "/operate", HTTP_POST, HTTP_ADMIN, LIMIT, measure, 0 },
     { "/stream", HTTP_GET, HTTP_QUERY, LIMIT, stream, 0 },
     { "/slow_stream", HTTP_GET, HTTP_QUERY, LIMIT, slow_stream, 0 },
 };
@@ -716,6 +717,30 @@ static void stopping_cancels_what_outlives_the_grace(void **state)
     close(fd);
 }
 
+/* What a stop would cancel has gone; the connections over which it was asked are still there. */
+static void stopping_touches_no_request_that_has_ended(void **state)
+{
+    static const char *const targets[] = { "POST /operate", "GET /echo", "GET /stream" };
+    struct fixture *f = *state;
+    int fds[ARRAY_LEN(targets)];
+
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++) {
+        char head[64];
+        struct answer a;
+
+        fds[i] = client_connect(f->port);
+        snprintf(head, sizeof head, "%s HTTP/1.1\r\nHost: x\r\n\r\n", targets[i]);
+        client_text(fds[i], head);
+        a = client_read(fds[i], false);
+        assert_int_equal(a.status, 200);
+        answer_free(&a);
+    }
+    http_server_stop(f->server, 20000);
+    f->server = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(targets); i++)
+        close(fds[i]);
+}
+
 static void busy_port_is_named(void **state)
 {
     struct fixture *f = *state;
@@ -787,6 +812,7 @@ int main(void)
         WITH_SERVER(headers_are_limited),
         WITH_SERVER(stopping_lets_running_requests_finish),
         WITH_SERVER(stopping_cancels_what_outlives_the_grace),
+        WITH_SERVER(stopping_touches_no_request_that_has_ended),
         WITH_SERVER(busy_port_is_named),
         cmocka_unit_test(addresses_are_read_as_users_write_them),
     };

@@ -163,6 +163,7 @@ static void on_completed(void *cls, struct MHD_Connection *c, void **context,
     if (!x)
         return;
     *context = NULL;
+    ASSERT(!x->item->left); /* it points into x */
     watch_deadline(x->item, s->o.idle_timeout_ms);
     drop_body(x);
     http_response_clear(&x->response);
@@ -403,13 +404,19 @@ static void answer(struct exchange *x)
         pull_piece(rs, &rs->body);
 }
 
+/* What may run for long ends when its client leaves. */
+static bool is_watched(const struct exchange *x)
+{
+    return x->route->class == HTTP_QUERY || x->route->class == HTTP_ADMIN;
+}
+
 /* Gives the exchange back to the library, which may free it at once. */
 static void finish(struct exchange *x)
 {
     struct http_server *s = x->server;
 
     drop_body(x);
-    if (x->route->class == HTTP_QUERY)
+    if (is_watched(x))
         watch_client(s->watch, x->item, NULL);
     x->state = ANSWERED;
     MHD_resume_connection(x->connection);
@@ -571,16 +578,12 @@ static enum MHD_Result add_body(struct exchange *x, const char *data, size_t n)
 static enum MHD_Result end(struct exchange *x)
 {
     struct http_server *s = x->server;
-    enum http_class class;
 
     if (x->state == REFUSED)
         return send_response(x);
     x->request.body = buf_as_bytes(&x->body);
     x->request.complete_ns = clock_mono_ns(&clock_system);
-    class = x->route->class;
-    if (class == HTTP_QUERY
-        || class
-               == HTTP_ADMIN) /* before it counts as running, so that a stop cancels it for sure */
+    if (is_watched(x)) /* before it counts as running, so that a stop cancels it for sure */
         watch_client(s->watch, x->item, &x->left);
     atomic_fetch_add(&s->n_running, 1);
     if (atomic_load(&s->refusing)) {
@@ -593,7 +596,7 @@ static enum MHD_Result end(struct exchange *x)
     x->job.run = run;
     watch_deadline(x->item, 0);
     MHD_suspend_connection(x->connection);
-    if (!workers_push(s->workers[class], &x->job)) {
+    if (!workers_push(s->workers[x->route->class], &x->job)) {
         refuse_busy(x, "too many requests are waiting");
         finish(x);
     }
