@@ -194,6 +194,36 @@ static void histograms_that_contradict_themselves_are_refused_and_named(void **s
     db_close(db);
 }
 
+static void a_staleness_marker_with_observations_does_not_stop_the_flush(void **state)
+{
+    char *dir = test_folder_new();
+    struct db_options o = test_db_options(dir);
+    struct db *db = open_db(&o);
+    struct label label = { METRIC_NAME, STR("h") };
+    struct write_histogram h = { .t_ms = 2000,
+                                 .h = { .is_integer = true, .count = 0x1p60, .sum = stale_nan() } };
+    struct write_series series = { .labels = &label, .n_labels = 1, .n_histograms = 1 };
+    struct write_batch batch = {
+        .series = &series, .n_series = 1, .histograms = &h, .n_histograms = 1
+    };
+    struct write_result res = { 0 };
+    struct column c;
+
+    (void)state;
+    assert_true(append_histogram(db, 1000, 5, &res));
+    assert_int_equal(db_append(db, &batch, &res, NULL), OK);
+    assert_true(res.stored == 1 && res.rejected[DB_REJECT_HISTOGRAM] == 1);
+    buf_free(&res.text);
+    assert_true(append_histogram(db, 3000, 7, &res));
+    flush_db(db);
+    c = read_series(db, "h", INT64_MIN, INT64_MAX);
+    assert_int_equal(c.n, 2);
+    assert_true(c.h[1]->count == 7);
+    column_free(&c);
+    db_close(db);
+    test_folder_remove(dir);
+}
+
 /* ---- several senders ---- */
 
 enum { N_SENDERS = 4, N_EACH = 300 };
@@ -277,6 +307,7 @@ int main(void)
         cmocka_unit_test(late_histograms_are_read_in_order),
         cmocka_unit_test(a_time_has_one_sample_of_either_kind),
         cmocka_unit_test(histograms_that_contradict_themselves_are_refused_and_named),
+        cmocka_unit_test(a_staleness_marker_with_observations_does_not_stop_the_flush),
         cmocka_unit_test(several_senders_write_one_series),
     };
 

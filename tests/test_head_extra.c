@@ -157,12 +157,36 @@ static void a_start_time_that_stays_costs_no_memory(void **state)
     extra_set_free(&s);
 }
 
+static void what_is_no_histogram_is_left_out_and_counted(void **state)
+{
+    struct extra_set s = { 0 };
+    struct model m = { .newest_float = -1 };
+    struct bytes none = { (const uint8_t *)"\xff\xff", 2 };
+    struct column c = { 0 };
+    bool newest = true, overlaps = false;
+    uint64_t bytes = 0;
+
+    (void)state;
+    add(&s, &m, 1, true, 0);
+    assert_true(extra_add_histogram(&s, REF, 2, 0, none, &newest, &bytes));
+    add(&s, &m, 3, true, 0);
+    assert_true(extra_read(&s, REF, 0, N_TIMES, &c, 0, &overlaps));
+    assert_int_equal(c.n, 2);
+    assert_int_equal(c.n_unreadable, 1);
+    assert_true(c.t_ms[1] == 3 && c.h[1]->count == 3 && !overlaps);
+    column_clear(&c);
+    assert_int_equal(c.n_unreadable, 0);
+    column_free(&c);
+    extra_set_free(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(start_times_stay_with_their_samples),
         cmocka_unit_test(histograms_are_found_by_their_time),
         cmocka_unit_test(a_start_time_that_stays_costs_no_memory),
+        cmocka_unit_test(what_is_no_histogram_is_left_out_and_counted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,6 +117,13 @@ static void checks_say_what_prometheus_says(void **state)
           "length of 3: histogram custom bounds are too few" },
         { { .custom = bounds, .n_custom = 1 },
           "histogram with exponential schema must not have custom bounds" },
+        { { .sum = stale_nan(), .is_integer = true, .count = 0x1p60 },
+          "a staleness marker has observations or buckets" },
+        { { .sum = stale_nan(), .positive = { one_span, counts, 1, 3 } },
+          "a staleness marker has observations or buckets" },
+        { { .sum = stale_nan(), .schema = -53, .custom = bounds, .n_custom = 2 },
+          "a staleness marker has observations or buckets" },
+        { { .sum = stale_nan(), .hint = HINT_COUNT }, "4 is not a counter reset hint" },
     };
     struct arena *a = arena_new(0);
 

@@ -366,6 +366,49 @@ static void no_recorded_value_is_a_staleness_marker(void **state)
     assert_true(is_stale(fx->otlp.batch.histograms[0].h.sum));
 }
 
+static void a_sum_that_is_the_staleness_marker_leaves_nothing_else(void **state)
+{
+    struct fixture *fx = *state;
+    double stale = stale_nan();
+
+    fx->options.custom_buckets = true;
+    put_side(&fx->point, 8, 0, "\1\2");
+    pb_put_double(&fx->point, 5, stale);
+    otlp_put_times(&fx->point, 0, T_MS);
+    pb_put_fixed64(&fx->point, 4, UINT64_C(1) << 60);
+    pb_put_message(&fx->data, 1, &fx->point);
+    pb_put_varint(&fx->data, 2, 2);
+    otlp_put_metric(&fx->scope, "e", "", 10, &fx->data);
+    put_histogram_point(fx, counts, 3, bounds, 2, 7);
+    pb_put_double(&fx->point, 5, stale); /* the last one counts */
+    end_histogram(fx, "h");
+    finish(fx, no_attributes);
+    read_ok(fx);
+    assert_int_equal(fx->otlp.batch.n_histograms, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct histogram *h = &fx->otlp.batch.histograms[i].h;
+
+        assert_true(is_stale(h->sum) && h->count == 0);
+        assert_int_equal(h->positive.n_spans + h->positive.n_counts + h->n_custom, 0);
+        assert_int_equal(histogram_check(h, NULL), OK);
+    }
+}
+
+static void bucket_counts_that_are_cut_short_are_bad_data(void **state)
+{
+    struct fixture *fx = *state;
+    struct buf side = { 0 };
+
+    pb_put_bytes(&side, 2, (struct bytes){ (const uint8_t *)"\1\200", 2 });
+    pb_put_message(&fx->point, 8, &side);
+    buf_free(&side);
+    end_exponential(fx, 0, 1);
+    finish(fx, no_attributes);
+    assert_int_equal(otlp_read(&fx->otlp, &fx->options, buf_as_bytes(&fx->request), &fx->err),
+                     ERR_BAD_DATA);
+    assert_non_null(strstr(err_text(&fx->err), "truncated varint"));
+}
+
 /* ---- labels ---- */
 
 static void a_resource_gives_job_instance_and_target_info(void **state)
@@ -717,6 +760,8 @@ int main(void)
         TEST(empty_buckets_end_spans),
         TEST(a_summary_becomes_its_quantiles_sum_and_count),
         TEST(no_recorded_value_is_a_staleness_marker),
+        TEST(a_sum_that_is_the_staleness_marker_leaves_nothing_else),
+        TEST(bucket_counts_that_are_cut_short_are_bad_data),
         TEST(a_resource_gives_job_instance_and_target_info),
         TEST(target_info_needs_an_identity_and_something_to_tell),
         TEST(target_info_is_bounded),

@@ -113,9 +113,9 @@ static bool make_room(struct otlp_delta *d)
     d->n = kept;
     for (size_t i = 0; i < kept; i++)
         if (!table_add(&d->table, d->totals[i].hash, (uint32_t)i, hash_of, d)) {
+            d->n = i;
             for (; i < kept; i++)
                 total_free(&d->totals[i]);
-            d->n = i;
             return false;
         }
     return true;

@@ -396,7 +396,7 @@ static void add_native(struct otlp *o, struct str name, const struct times *t,
         return;
     o->histograms[n] =
         (struct write_histogram){ .t_ms = t->t_ms, .start_ms = t->start_ms, .h = *h };
-    if (t->stale)
+    if (t->stale || is_stale(h->sum))
         o->histograms[n].h =
             (struct histogram){ .schema = h->schema, .is_integer = true, .sum = stale_nan() };
     o->batch.n_histograms = n + 1;
@@ -579,8 +579,13 @@ static bool read_side(struct otlp *o, const struct otlp_metric *m, struct bytes 
         return false;
     }
     r = pb_on(b.counts);
-    for (int64_t i = b.offset; pb_more(&r); i++)
-        counts[(i >> shift) - first] += (double)pb_varint(&r);
+    for (int64_t i = b.offset; pb_more(&r); i++) {
+        uint64_t count = pb_varint(&r);
+
+        if (r.fault) /* one that is cut short is none of the b.n */
+            break;
+        counts[(i >> shift) - first] += (double)count;
+    }
     otlp_fault(o, &r);
     return o->rc == OK
            && side_from(o, (int32_t)(first + 1), counts, b.n ? (size_t)(last - first + 1) : 0,

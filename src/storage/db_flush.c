@@ -123,11 +123,14 @@ static enum errc find_exemplars(struct flush *f, struct err *err)
 
 static enum errc find_days(struct flush *f, struct err *err)
 {
+    size_t n_unreadable = 0;
+
     for (size_t i = 0; i < f->n; i++) {
         int64_t last = 0;
 
         if (head_read_frozen(f->db->head, f->refs[i], INT64_MIN, INT64_MAX, &f->column) != OK)
             return err_set(err, ERR_NOMEM, 0, "no memory to flush");
+        n_unreadable += f->column.n_unreadable;
         for (size_t k = 0; k < f->column.n; k++) {
             int64_t day = day_of(f->column.t_ms[k]);
 
@@ -138,6 +141,9 @@ static enum errc find_days(struct flush *f, struct err *err)
                 return err_set(err, ERR_NOMEM, 0, "no memory to flush");
         }
     }
+    if (n_unreadable)
+        log_error("histograms that cannot be decoded are left out of the flush", "histograms=%zu",
+                  n_unreadable);
     return OK;
 }
 

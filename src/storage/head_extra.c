@@ -246,12 +246,17 @@ bool extra_has(const struct extra_set *s, uint32_t ref, int64_t min_t_ms, int64_
 
 /* ---- reading ---- */
 
+/* False when out of memory. What is no encoding (an old log may hold such) is counted and left out:
+ * it must not keep all the others from being read and flushed. */
 static bool read_item(const struct extra_run *r, const struct item *item, struct column *out,
                       bool *overlaps)
 {
-    if (out->n && item->t_ms <= out->t_ms[out->n - 1])
-        *overlaps = true;
-    return column_add_encoded(out, item->t_ms, encoding_of(r, item)) == OK;
+    bool late = out->n && item->t_ms <= out->t_ms[out->n - 1];
+    enum errc rc = column_add_encoded(out, item->t_ms, encoding_of(r, item));
+
+    *overlaps |= rc == OK && late;
+    out->n_unreadable += rc == ERR_CORRUPT;
+    return rc == OK || rc == ERR_CORRUPT;
 }
 
 static bool read_items(const struct extra_run *r, int64_t min_t_ms, int64_t max_t_ms,

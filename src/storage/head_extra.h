@@ -48,6 +48,7 @@ bool extra_has(const struct extra_set *s, uint32_t ref, int64_t min_t_ms, int64_
 
 /* Appends to out the series' histograms in the time range, *overlaps becoming true when they are
  * not strictly increasing after what out held; then gives the samples from position from on their
- * start times. False when out of memory. */
+ * start times. Those that cannot be decoded are left out, out->n_unreadable growing.
+ * False when out of memory. */
 MUST_USE bool extra_read(const struct extra_set *s, uint32_t ref, int64_t min_t_ms,
                          int64_t max_t_ms, struct column *out, size_t from, bool *overlaps);

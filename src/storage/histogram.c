@@ -156,15 +156,21 @@ static enum errc check_total(const struct histogram *h, double in_buckets, struc
     return OK;
 }
 
+static bool is_empty(const struct histogram *h)
+{
+    return h->count == 0 && h->zero_count == 0 && h->n_custom == 0 && h->positive.n_spans == 0
+           && h->positive.n_counts == 0 && h->negative.n_spans == 0 && h->negative.n_counts == 0;
+}
+
 enum errc histogram_check(const struct histogram *h, struct err *err)
 {
     double in_buckets = h->zero_count;
     enum errc rc;
 
-    if (is_stale(h->sum))
-        return OK;
     if (h->hint >= HINT_COUNT)
         return bad(err, "", "%d is not a counter reset hint", h->hint);
+    if (is_stale(h->sum))
+        return is_empty(h) ? OK : bad(err, "", "a staleness marker has observations or buckets");
     if ((uint64_t)h->positive.n_counts + h->negative.n_counts > HISTOGRAM_MAX_BUCKETS
         || (uint64_t)h->positive.n_spans + h->negative.n_spans > HISTOGRAM_MAX_BUCKETS
         || h->n_custom > HISTOGRAM_MAX_BUCKETS)

@@ -74,7 +74,8 @@ struct histogram {
 };
 
 /* Whether h may be stored: the checks and the texts of Prometheus. Of a staleness marker only the
- * form and the sum count, so that one passes; who decodes it from outside leaves the rest empty.
+ * form and the sum count: who decodes it from outside leaves observations, buckets and bounds empty,
+ * and one that has some is bad.
  * ERR_BAD_DATA with a text that does not name the series, ERR_LIMIT over HISTOGRAM_MAX_BUCKETS. */
 MUST_USE enum errc histogram_check(const struct histogram *h, struct err *err);
 

@@ -136,7 +136,7 @@ void column_cut(struct column *c, size_t from, size_t to)
 
 void column_clear(struct column *c)
 {
-    c->n = 0;
+    c->n = c->n_unreadable = 0;
     free(c->h);
     c->h = NULL;
     free(c->start_ms);

@@ -85,6 +85,7 @@ struct column {
     const struct histogram **h; /* NULL: floats only; h[i] NULL: sample i is a float */
     int64_t *start_ms; /* NULL: none known; when the counter of sample i began at zero, 0 unknown */
     size_t n, cap;
+    size_t n_unreadable;      /* histograms that are missing because their encoding is none */
     struct arena *histograms; /* private: holds what h points to */
 };
 
