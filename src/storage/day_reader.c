@@ -430,17 +430,28 @@ static enum errc locate(struct day_txn *t, const struct flush_record *f, uint32_
     return OK;
 }
 
+/* The first of the times from lo to end, which increase, that is not before t_ms. */
+static size_t lower_bound(const int64_t *times, size_t lo, size_t end, int64_t t_ms)
+{
+    while (lo < end) {
+        size_t mid = lo + (end - lo) / 2;
+
+        if (times[mid] < t_ms)
+            lo = mid + 1;
+        else
+            end = mid;
+    }
+    return lo;
+}
+
 /* Cuts what was appended at from to the time range and notes whether it goes on after the rest. */
 static void trim(struct day_read *r, size_t from)
 {
     struct column *c = r->out;
-    size_t first = from, end = c->n;
+    size_t first = lower_bound(c->t_ms, from, c->n, r->min_t_ms);
 
-    while (first < end && c->t_ms[first] < r->min_t_ms)
-        first++;
-    while (end > first && c->t_ms[end - 1] > r->max_t_ms)
-        end--;
-    c->n = end;
+    if (r->max_t_ms < INT64_MAX)
+        c->n = lower_bound(c->t_ms, first, c->n, r->max_t_ms + 1);
     if (first > from)
         column_cut(c, from, first);
     r->overlaps |= from > 0 && c->n > from && c->t_ms[from] <= c->t_ms[from - 1];
@@ -469,12 +480,12 @@ static enum errc read_pack(struct day_read *r, struct bytes data, struct err *er
     if (rc != OK)
         return rc;
     *slot = data.ptr;
-    size_t i = pack_find(&pack, r->id);
+    struct pack_iter it = pack_iter_at(&pack, pack_find(&pack, r->id));
 
-    if (i == pack.n_chunks)
+    if (it.i == pack.n_chunks)
         return err_set(err, ERR_CORRUPT, 0, "the series is not in it");
-    for (; i < pack.n_chunks && rc == OK; i++) {
-        struct pack_chunk chunk = pack_chunk(&pack, i);
+    while (it.i < pack.n_chunks && rc == OK) {
+        struct pack_chunk chunk = pack_iter_next(&it);
         size_t from = r->out->n;
 
         if (chunk.id != r->id)

@@ -24,7 +24,11 @@
 
 #include "base/banned.h"
 
-enum { WRITE_BYTES = 8 << 20, SPLIT_SAMPLES = 256 };
+enum {
+    WRITE_BYTES = 8 << 20,
+    CHUNK_SAMPLES = 960, /* four hours at 15 s */
+    SPLIT_SAMPLES = 256,
+};
 
 /* A text met in this flush. Those whose id is above the file's last symbol are new. */
 struct symbol {
@@ -440,18 +444,31 @@ static struct pack_times times_at(const int64_t *t_ms, size_t n, size_t from, si
     return (struct pack_times){ t_ms + from, chunk_n, before, run_n - before - chunk_n };
 }
 
-/* How many samples from from on a chunk can take. */
-static size_t most_samples(size_t n, size_t from)
+/* How many samples from from on lie in pieces of max samples, or of what is left at the end. */
+static size_t left_of(size_t max, size_t n, size_t from)
 {
-    size_t max = PACK_MAX_SAMPLES - from % PACK_MAX_SAMPLES;
-
+    max -= from % max;
     return n - from < max ? n - from : max;
+}
+
+static bool is_constant(const double *v, size_t n)
+{
+    return n < 2 || memcmp(v, v + 1, (n - 1) * sizeof *v) == 0;
+}
+
+/* How many samples from from on one chunk takes. A chunk is decoded whole, also for its last sample,
+ * so it is kept short, unless there is nothing to decode. */
+static size_t most_samples(const double *v, size_t n, size_t from)
+{
+    size_t most = left_of(PACK_MAX_SAMPLES, n, from);
+
+    return is_constant(v + from, most) ? most : left_of(CHUNK_SAMPLES, n, from);
 }
 
 /* How many samples from from on are of its kind, at most as many as a chunk takes. */
 static size_t run_length(const struct column *c, size_t from)
 {
-    size_t max = most_samples(c->n, from), n = 1;
+    size_t max = most_samples(c->v, c->n, from), n = 1;
 
     if (!c->h)
         return max;
@@ -540,8 +557,13 @@ static enum errc try_buckets(struct day_writer *w, const struct bucket *buckets,
 static enum errc add_bucket_chunks(struct day_writer *w, const struct bucket *buckets, size_t m,
                                    size_t from, size_t *n, struct err *err)
 {
-    size_t max = most_samples(buckets->n, from);
+    size_t max = 0;
 
+    for (size_t i = 0; i < m; i++) {
+        size_t most = most_samples(buckets[i].v, buckets[i].n, from);
+
+        max = i == 0 || most < max ? most : max;
+    }
     for (*n = max;;) {
         enum errc rc = try_buckets(w, buckets, m, from, *n);
 

@@ -72,29 +72,24 @@ static struct pack_span times_span(const struct pack *p, const uint8_t *entry)
     return span_between(p, at, (size_t)at + PACK_CRC_BYTES + len);
 }
 
-/* Walks over the entries of a block. */
-struct walk {
-    const struct pack *pack;
-    struct reader r;
-    uint32_t id, times;
-    size_t at; /* the next column of values or starts */
-    bool bad;
-};
-
-static struct walk walk_block(const struct pack *p, size_t block)
+/* At the first entry of a block. */
+static struct pack_iter walk_block(const struct pack *p, size_t block)
 {
     const uint8_t *e = block_entry(p, block);
     size_t from = PACK_HEADER_BYTES + load_u16le(e + 4);
-    struct walk w = { .pack = p, .id = load_u32le(e), .at = load_u32le(e + 6) };
+    struct pack_iter w = { .pack = p,
+                           .i = block * PACK_BLOCK_CHUNKS,
+                           .id = load_u32le(e),
+                           .at = load_u32le(e + 6) };
 
     w.bad = from > p->at_columns;
-    w.r = reader_on(w.bad ? (struct bytes){ 0 }
+    w.entries = reader_on(w.bad ? (struct bytes){ 0 }
                           : (struct bytes){ p->data.ptr + from, p->at_columns - from });
     return w;
 }
 
 /* The next column of this length. */
-static struct pack_span take_column(struct walk *w, uint64_t len)
+static struct pack_span take_column(struct pack_iter *w, uint64_t len)
 {
     size_t left = w->pack->data.len - w->pack->at_columns;
     struct pack_span span = { 0 };
@@ -106,7 +101,7 @@ static struct pack_span take_column(struct walk *w, uint64_t len)
     return span;
 }
 
-static void take_times(struct walk *w, struct pack_chunk *c)
+static void take_times(struct pack_iter *w, struct pack_chunk *c)
 {
     const uint8_t *e;
     uint32_t at;
@@ -132,20 +127,20 @@ static void take_times(struct walk *w, struct pack_chunk *c)
     w->bad |= !c->times.at || c->run_n > PACK_MAX_SAMPLES || c->run_from + c->n > c->run_n;
 }
 
-static void take_values(struct walk *w, struct pack_chunk *c, uint8_t head)
+static void take_values(struct pack_iter *w, struct pack_chunk *c, uint8_t head)
 {
     if (c->content == PACK_BUCKET) {
-        uint64_t group = read_uvarint(&w->r);
+        uint64_t group = read_uvarint(&w->entries);
 
-        c->rank = read_u8(&w->r);
+        c->rank = read_u8(&w->entries);
         if (group < w->pack->n_groups)
             c->values = group_span(w->pack, group);
     } else {
-        uint64_t len = read_uvarint(&w->r);
+        uint64_t len = read_uvarint(&w->entries);
 
         c->is_inline = head & PACK_INLINE;
         if (c->is_inline) {
-            struct bytes here = read_bytes(&w->r, len);
+            struct bytes here = read_bytes(&w->entries, len);
 
             if (here.ptr)
                 c->values = (struct pack_span){ (uint32_t)(here.ptr - w->pack->data.ptr),
@@ -172,16 +167,16 @@ static enum pack_kind kind_of(uint8_t content)
 }
 
 /* The next entry; sets bad when it makes no sense. */
-static struct pack_chunk walk_next(struct walk *w)
+static struct pack_chunk walk_next(struct pack_iter *w)
 {
-    uint8_t head = read_u8(&w->r);
+    uint8_t head = read_u8(&w->entries);
     struct pack_chunk c = { .content = head & PACK_CONTENT_MASK };
-    uint64_t step = head & PACK_NEXT_ID ? 1 : read_uvarint(&w->r);
+    uint64_t step = head & PACK_NEXT_ID ? 1 : read_uvarint(&w->entries);
 
     w->bad |= step > UINT32_MAX - w->id || head & 128;
     c.id = w->id += (uint32_t)step;
     if (!(head & PACK_SAME_TIMES)) {
-        uint64_t number = read_uvarint(&w->r);
+        uint64_t number = read_uvarint(&w->entries);
 
         w->times = number < UINT32_MAX ? (uint32_t)number : UINT32_MAX;
     }
@@ -189,31 +184,52 @@ static struct pack_chunk walk_next(struct walk *w)
     c.kind = kind_of(c.content);
     take_values(w, &c, head);
     if (head & PACK_HAS_STARTS)
-        c.starts = take_column(w, read_uvarint(&w->r));
-    w->bad |= w->r.overrun;
+        c.starts = take_column(w, read_uvarint(&w->entries));
+    w->bad |= w->entries.overrun;
+    return c;
+}
+
+struct pack_iter pack_iter_at(const struct pack *p, size_t i)
+{
+    struct pack_iter it = { .pack = p, .i = i };
+
+    if (p->at_columns == 0 || i >= p->n_chunks)
+        return it;
+    it = walk_block(p, i / PACK_BLOCK_CHUNKS);
+    for (; it.i < i && !it.bad; it.i++)
+        (void)walk_next(&it);
+    it.i = i;
+    return it;
+}
+
+struct pack_chunk pack_iter_next(struct pack_iter *it)
+{
+    struct pack_chunk c = { 0 };
+
+    ASSERT(it->i < it->pack->n_chunks);
+    if (it->pack->at_columns == 0)
+        return pack_v1_chunk(it->pack, it->i++);
+    if (it->i % PACK_BLOCK_CHUNKS == 0)
+        *it = walk_block(it->pack, it->i / PACK_BLOCK_CHUNKS);
+    it->i++;
+    if (!it->bad)
+        c = walk_next(it);
+    if (it->bad)
+        c.times.at = 0; /* pack_read() refuses it */
     return c;
 }
 
 struct pack_chunk pack_chunk(const struct pack *p, size_t i)
 {
-    struct pack_chunk c = { 0 };
-    struct walk w;
+    struct pack_iter it = pack_iter_at(p, i);
 
-    DEBUG_ASSERT(i < p->n_chunks);
-    if (!p->at_columns)
-        return pack_v1_chunk(p, i);
-    w = walk_block(p, i / PACK_BLOCK_CHUNKS);
-    for (size_t k = 0; k <= i % PACK_BLOCK_CHUNKS && !w.bad; k++)
-        c = walk_next(&w);
-    if (w.bad)
-        c.times.at = 0; /* pack_read() refuses it */
-    return c;
+    return pack_iter_next(&it);
 }
 
 size_t pack_find(const struct pack *p, uint32_t id)
 {
     size_t low = 0, high = n_blocks(p);
-    struct walk w = { 0 };
+    struct pack_iter w = { 0 };
 
     if (!p->at_columns)
         return pack_v1_find(p, id);
@@ -258,15 +274,15 @@ static bool is_sound_chunk(const struct pack_chunk *c, const struct pack_chunk *
 static bool directory_is_sound(const struct pack *p)
 {
     struct pack_chunk last = { 0 };
-    struct walk w = { 0 };
+    struct pack_iter w = { 0 };
 
     for (size_t i = 0; i < p->n_chunks; i++) {
         struct pack_chunk c;
 
         if (i % PACK_BLOCK_CHUNKS == 0) {
-            struct walk next = walk_block(p, i / PACK_BLOCK_CHUNKS);
+            struct pack_iter next = walk_block(p, i / PACK_BLOCK_CHUNKS);
 
-            if (i > 0 && (next.r.p != w.r.p || next.at != w.at))
+            if (i > 0 && (next.entries.p != w.entries.p || next.at != w.at))
                 return false;
             w = next;
         }
@@ -275,7 +291,7 @@ static bool directory_is_sound(const struct pack *p)
             return false;
         last = c;
     }
-    return reader_left(&w.r) == 0 && w.at == p->data.len - p->at_columns;
+    return reader_left(&w.entries) == 0 && w.at == p->data.len - p->at_columns;
 }
 
 /* Whether the fixed tables fit into the directory. */

@@ -141,6 +141,22 @@ struct pack_chunk pack_chunk(const struct pack *p, size_t i);
 /* The index of the first chunk of series id, or n_chunks when it has none here. */
 size_t pack_find(const struct pack *p, uint32_t id);
 
+/* Walks over chunks in order: what pack_chunk() gives, without beginning anew for each. Private. */
+struct pack_iter {
+    const struct pack *pack;
+    size_t i; /* the chunk that comes next */
+    struct reader entries;
+    uint32_t id, times;
+    size_t at; /* the next column of values or starts */
+    bool bad;
+};
+
+/* Before chunk i <= n_chunks of a pack, which outlives the walk. */
+struct pack_iter pack_iter_at(const struct pack *p, size_t i);
+
+/* The chunk that comes next; there is one. */
+struct pack_chunk pack_iter_next(struct pack_iter *it);
+
 /* Appends the chunk's samples to out; source may be NULL. ERR_CORRUPT: a checksum fails, or times do
  * not increase within the chunk's bounds; out is unchanged. ERR_UNSUPPORTED: a kind or codec of a
  * newer version, or times that the source does not give. ERR_NOMEM. */
