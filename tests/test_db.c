@@ -792,7 +792,7 @@ static void a_flush_comes_when_it_is_time_and_again_when_it_failed(void **state)
         if (i == 0) {
             assert_int_equal(rmdir(obstacle), 0);
             assert_true(db_keep(db));
-            assert_int_equal(n_in_head(db), 1);
+            assert_int_equal(n_in_head(db), 0); /* also what came after the flush that failed */
         }
     }
     db_close(db);

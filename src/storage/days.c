@@ -57,6 +57,8 @@ static uint64_t next_generation(struct days *d, int64_t day)
     const struct day_file *f = newest_file(d, day);
     uint64_t generation = f ? f->id.generation + 1 : d->first_generation;
 
+    if (generation < d->next_generation)
+        generation = d->next_generation;
     if (d->rewriting && d->rewritten.day == day && d->rewritten.generation >= generation)
         generation = d->rewritten.generation + 1;
     return generation;
@@ -556,8 +558,6 @@ enum errc days_begin_rewrite(struct days *d, int64_t day, struct day_rewrite *ou
     rc = list_for_rewrite(d, day, out, err);
     if (rc == OK) {
         out->id = (struct manifest_day){ day, next_generation(d, day) };
-        if (out->id.generation < d->next_generation)
-            out->id.generation = d->next_generation;
         d->rewritten = out->id;
         d->rewriting = true;
     }
@@ -637,7 +637,9 @@ enum errc days_finish_rewrite(struct days *d, struct day_rewrite *r, struct day 
         rc = save(d, &w, err);
     if (rc != OK) {
         /* A MANIFEST that names it may have reached the disk: its name is not used again. */
+        pthread_mutex_lock(&d->lock);
         d->next_generation = r->id.generation + 1;
+        pthread_mutex_unlock(&d->lock);
         day_file_free(f, false);
     } else if (!replace(d, r, f)) {
         day_file_free(f, true);

@@ -34,7 +34,6 @@ struct days {
     char *folder; /* of the day files */
     size_t map_bytes;
     pthread_mutex_t change;
-    uint64_t next_generation; /* none below is given to a rewritten file; guarded by change */
 
     pthread_mutex_t lock;
     /* guarded by lock: */
@@ -42,6 +41,7 @@ struct days {
     size_t n, cap;
     struct day_file *dropped; /* still used by somebody */
     size_t n_open;
+    uint64_t next_generation;  /* none below is given to a new file */
     uint64_t first_generation; /* of a day that has no file: no name ever means two files */
     uint64_t begun, released, tick;
     bool rewriting; /* the files of day rewritten.day up to its generation take no flush */

@@ -539,12 +539,13 @@ static void name_duplicates(struct append *a)
 
 /* ---- the whole ---- */
 
-/* What could not be written is tried again when it is sent again. */
+/* What could not be written is tried again when it is sent again, and keeps no samples out. */
 static enum errc store_metadata(struct append *a, struct err *err)
 {
     const struct write_batch *b = a->batch;
     bool *unsaved = ARENA_NEW(a->arena, bool, b->n_metadata);
     struct metric_metadata *fresh = ARENA_NEW(a->arena, struct metric_metadata, b->n_metadata);
+    struct err cause = err_in(a->arena);
     size_t n = 0;
     enum errc rc;
 
@@ -556,10 +557,13 @@ static enum errc store_metadata(struct append *a, struct err *err)
             fresh[n++] = b->metadata[i];
     if (rc != OK || n == 0 || !a->db->state)
         return rc;
-    rc = state_put_metadata(a->db->state, fresh, n, err);
+    rc = state_put_metadata(a->db->state, fresh, n, &cause);
     if (rc == OK)
         metadata_map_saved(a->db->metadata, fresh, n);
-    return rc;
+    else
+        log_warn("metadata of metrics is in memory only, until it is sent again", "reason=\"%s\"",
+                 err_text(&cause));
+    return OK;
 }
 
 /* Has the samples flushed in time. They may take four times the flush size: beyond that the disk is

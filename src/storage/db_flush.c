@@ -293,7 +293,8 @@ static enum errc flush_locked(struct db *db, struct err *err)
 
     head_stats(db->head, &head);
     exemplar_store_stats(db->exemplars, &exemplars);
-    if (db->frozen == 0 && head.samples == 0 && exemplars.exemplars == 0)
+    if (db->frozen == 0 && head.samples == 0 && exemplars.exemplars == 0
+        && days_released(db->days) + 1 >= wal_generation(db->wal)) /* nothing is to be published */
         return OK;
     if (db->frozen == 0)
         rc = wal_cut(db->wal, &db->frozen, err);
@@ -316,8 +317,11 @@ static enum errc flush_locked(struct db *db, struct err *err)
 
 enum errc db_flush_locked(struct db *db, struct err *err)
 {
+    bool resumed = db->frozen != 0;
     enum errc rc = flush_locked(db, err);
 
+    if (rc == OK && resumed) /* what came after the flush that failed */
+        rc = flush_locked(db, err);
     if (rc == OK)
         db->last_flush_ns = clock_mono_ns(db->clock);
     atomic_fetch_add(rc == OK ? &db->flushes : &db->flush_failures, 1);

@@ -125,8 +125,9 @@ static enum errc create(struct head *h, struct labels ls, uint64_t hash, uint32_
     uint32_t next = h->n_series;
     struct block **block = &h->blocks[next / BLOCK_SERIES];
 
-    if (next / BLOCK_SERIES >= MAX_BLOCKS)
-        return err_set(err, ERR_LIMIT, 0, "more than %u series", next);
+    if (next == HEAD_NO_SERIES)
+        return err_set(err, ERR_LIMIT, 0,
+                       "%u series have been made since the start: restart to make more", next);
     if (!*block) {
         if (!(*block = block_new()))
             return err_set(err, ERR_NOMEM, 0, "no memory for another series");
@@ -196,11 +197,12 @@ static uint64_t *hash_sets(const struct labels *sets, size_t n, const uint32_t *
             continue;
         buf_clear(&key);
         labels_encode(&key, sets[i]);
+        if (key.failed) {
+            free(hashes);
+            hashes = NULL;
+            break;
+        }
         hashes[i] = hash64(key.ptr, key.len);
-    }
-    if (key.failed) {
-        free(hashes);
-        hashes = NULL;
     }
     buf_free(&key);
     return hashes;

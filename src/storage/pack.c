@@ -77,14 +77,13 @@ static struct pack_iter walk_block(const struct pack *p, size_t block)
 {
     const uint8_t *e = block_entry(p, block);
     size_t from = PACK_HEADER_BYTES + load_u16le(e + 4);
-    struct pack_iter w = { .pack = p,
-                           .i = block * PACK_BLOCK_CHUNKS,
-                           .id = load_u32le(e),
-                           .at = load_u32le(e + 6) };
+    struct pack_iter w = {
+        .pack = p, .i = block * PACK_BLOCK_CHUNKS, .id = load_u32le(e), .at = load_u32le(e + 6)
+    };
 
     w.bad = from > p->at_columns;
     w.entries = reader_on(w.bad ? (struct bytes){ 0 }
-                          : (struct bytes){ p->data.ptr + from, p->at_columns - from });
+                                : (struct bytes){ p->data.ptr + from, p->at_columns - from });
     return w;
 }
 
@@ -498,25 +497,25 @@ static enum errc read_bucket(const struct pack *p, const struct pack_chunk *chun
                              struct pack_cache *cache, double *out, struct err *err)
 {
     const uint8_t *key = p->data.ptr + chunk->values.at;
-    size_t m = chunk->values.len ? *key : 0, size = chunk->n * sizeof *out;
+    size_t m = chunk->values.len ? *key : 0, n = m * chunk->n;
     const double *all;
     double *fresh;
     enum errc rc;
 
     if (!cache || chunk->rank >= m)
         return decode_bucket(p, chunk, out, err);
-    all = pack_cache_get(cache, key, chunk->n);
+    all = pack_cache_get(cache, key, n);
     if (!all) {
-        all = fresh = pack_cache_put(cache, key, chunk->n, m * size);
+        all = fresh = pack_cache_put(cache, key, n, n * sizeof *fresh);
         if (!fresh)
             return err_set(err, ERR_NOMEM, 0, "out of memory");
         rc = decode_group(p, chunk, fresh, err);
         if (rc != OK) {
-            pack_cache_drop(cache, key, chunk->n);
+            pack_cache_drop(cache, key, n);
             return rc;
         }
     }
-    memcpy(out, all + chunk->rank * chunk->n, size);
+    memcpy(out, all + chunk->rank * chunk->n, chunk->n * sizeof *out);
     return OK;
 }
 

@@ -17,7 +17,7 @@ struct pack_cache;
 struct pack_cache *pack_cache_new(size_t max_bytes);
 void pack_cache_free(struct pack_cache *c); /* NULL is fine */
 
-/* What was kept for these bytes, decoded as n samples; NULL when nothing is. Borrowed until the next
+/* What was kept for these bytes, decoded as n values of one size; NULL when nothing is. Borrowed until the next
  * pack_cache_put(). */
 MUST_USE const void *pack_cache_get(struct pack_cache *c, const uint8_t *bytes, size_t n);
 
