@@ -575,6 +575,55 @@ static void samples_are_counted(void **state)
     query_result_free(r);
 }
 
+/* ---- NaNs ---- */
+
+/* Stores it at 0 as odd, and as the sum of odd_h. */
+static void store_nan(struct db *db, double nan)
+{
+    struct label name = { STR("__name__"), STR("odd_h") };
+    const struct write_histogram h = { .h = { .count = 1, .zero_count = 1, .sum = nan } };
+    struct write_series series = { .labels = &name, .n_labels = 1, .n_histograms = 1 };
+    const struct write_batch batch = {
+        .series = &series, .n_series = 1, .histograms = &h, .n_histograms = 1
+    };
+    struct write_result res = { 0 };
+
+    assert_true(append_series(db, "odd", &(struct sample){ 0, nan }, 1, NULL));
+    assert_int_equal(db_append(db, &batch, &res, NULL), OK);
+    assert_int_equal(res.stored, 1);
+    buf_free(&res.text);
+}
+
+/* The NaN is the staleness marker but for its sign. */
+static void a_negated_nan_is_a_value(void **state)
+{
+    static const char *const queries[] = {
+        "time() + -scalar(odd @ 0)",
+        "-odd",
+        "- - odd",
+        "count(-odd)",
+        "abs(odd)",
+        "-histogram_sum(odd_h)",
+        "histogram_sum(-odd_h)",
+    };
+    struct fixture *f = *state;
+    const double nan = f64_from_bits(f64_bits(stale_nan()) | UINT64_C(1) << 63);
+
+    store_nan(f->db, nan);
+    for (size_t i = 0; i < ARRAY_LEN(queries); i++) {
+        struct query_result *r = instant(f, queries[i], 0);
+        struct err err = err_in(f->arena);
+
+        if (r->n_series != 1)
+            fail_msg("%s: %zu series", queries[i], r->n_series);
+        query_result_free(r);
+        assert_int_equal(
+            query_range(&f->options, str_from(queries[i]), 0, MINUTE, SECOND, &r, &err), OK);
+        assert_int_equal(r->series[0].n_points, 61);
+        query_result_free(r);
+    }
+}
+
 /* ---- times far out ---- */
 
 static void extreme_times_do_not_wrap(void **state)
@@ -613,6 +662,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_query_ends_at_its_deadline, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_query_can_be_canceled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(samples_are_counted, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_negated_nan_is_a_value, set_up, tear_down),
         cmocka_unit_test_setup_teardown(extreme_times_do_not_wrap, set_up, tear_down),
     };
 

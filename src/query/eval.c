@@ -118,7 +118,7 @@ enum errc vector_add(struct query *q, struct vector *v, const struct fseries *s,
         v->items = items;
         v->cap = cap;
     }
-    weight = samples_weight(s->h, q->steps.n);
+    weight = series_weight(s, q->steps.n);
     if ((rc = query_hold(q, weight, err)) != OK)
         return rc;
     v->held += weight;
@@ -340,9 +340,13 @@ static enum errc negate_series(void *ctx, struct fseries *s, struct err *err)
 {
     struct map *m = ctx;
 
-    for (size_t i = 0; i < m->q->steps.n; i++)
-        if (!is_absent(s->v[i]))
-            s->v[i] = -s->v[i];
+    for (size_t i = 0; i < m->q->steps.n; i++) {
+        if (is_absent(s->v[i]))
+            continue;
+        s->v[i] = -s->v[i];
+        if (is_absent(s->v[i])) /* it was the marker with the other sign */
+            s->v[i] = f64_from_bits(QUIET_NAN_BITS);
+    }
     for (size_t i = 0; s->h && i < m->q->steps.n; i++) {
         const struct histogram *h = series_histogram(s, i);
 

@@ -49,7 +49,8 @@ struct info {
     struct grouping by_signature;
     struct signature *signatures; /* by number in by_signature */
     size_t signatures_cap;
-    struct vector infos; /* values are the times of samples */
+    struct vector infos;             /* values are the times of samples */
+    const struct histogram **part_h; /* of what is emitted, made when needed */
     sink *to;
     void *ctx;
 };
@@ -379,14 +380,17 @@ static enum errc labels_at(const struct info *in, struct labels base, uint32_t f
     return rc;
 }
 
-/* Emits one base series, in parts with the same info series. */
-static enum errc emit_parts(const struct info *in, const struct fseries *base, uint32_t first,
+/* Emits one base series, in parts with the same info series. Each part has its own array of
+ * histograms too: the sink may put its own into it, which live until the next part. */
+static enum errc emit_parts(struct info *in, const struct fseries *base, uint32_t first,
                             struct fseries *out, struct err *err)
 {
     size_t n = in->q->steps.n;
     uint64_t *done;
     enum errc rc = stepset_new(in->q, &done, err);
 
+    if (rc == OK && base->h && !in->part_h)
+        rc = histograms_new(in->q, &in->part_h, err);
     for (size_t i = 0; rc == OK && i < n; i++) {
         bool found;
 
@@ -396,6 +400,8 @@ static enum errc emit_parts(const struct info *in, const struct fseries *base, u
             bool same = j >= i && !stepset_has(done, j) && same_winners(in, first, i, j);
 
             out->v[j] = same ? base->v[j] : absent();
+            if (base->h)
+                in->part_h[j] = same ? base->h[j] : NULL;
             if (same)
                 stepset_add(done, j);
         }
@@ -403,7 +409,7 @@ static enum errc emit_parts(const struct info *in, const struct fseries *base, u
             || (rc = labels_at(in, base->labels, first, i, &out->labels, &found, err)) != OK)
             break;
         query_next_series(in->q);
-        out->h = base->h;
+        out->h = base->h ? in->part_h : NULL;
         if (found || in->may_be_missing)
             rc = in->to(in->ctx, out, err);
     }

@@ -45,6 +45,16 @@ bool series_keep_histograms(struct fseries *s, size_t n_steps)
     return s->h && series_has_value(s, n_steps);
 }
 
+uint64_t series_weight(const struct fseries *s, size_t n_steps)
+{
+    uint64_t weight = n_steps;
+
+    for (size_t i = 0; s->h && i < n_steps; i++)
+        if (series_histogram(s, i))
+            weight += histogram_weight(s->h[i]) - 1;
+    return weight;
+}
+
 /* The sizes are those of Prometheus' structures, so that its limits mean the same. */
 uint64_t histogram_weight(const struct histogram *h)
 {

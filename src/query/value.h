@@ -76,6 +76,8 @@ bool series_has_value(const struct fseries *s, size_t n_steps);
 uint64_t histogram_weight(const struct histogram *h);
 /* The weights of n samples of which h says the kind (NULL: floats), absent ones included. */
 uint64_t samples_weight(const struct histogram *const *h, size_t n);
+/* That of a series' samples, absent ones as floats: what h has there may be gone. */
+uint64_t series_weight(const struct fseries *s, size_t n_steps);
 
 /* Receives one series; whatever is not OK ends the evaluation. */
 typedef enum errc sink(void *ctx, struct fseries *s, struct err *err);
