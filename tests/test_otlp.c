@@ -1,5 +1,6 @@
 #include "ingest/otlp.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -199,6 +200,66 @@ static void a_histogram_becomes_cumulative_buckets_sum_and_count(void **state)
     assert_int_equal(fx->otlp.batch.exemplars[0].labels.n, 2); /* no span id: all zeros */
     assert_true(str_is(fx->otlp.batch.exemplars[0].labels.items[0].value,
                        "0fa00000000000000000000000000001"));
+}
+
+static void put_exemplar(struct fixture *fx, double v, int64_t t_ms)
+{
+    struct buf exemplar = { 0 };
+
+    pb_put_fixed64(&exemplar, 2, (uint64_t)t_ms * 1000000);
+    pb_put_double(&exemplar, 3, v);
+    pb_put_message(&fx->point, 8, &exemplar);
+    buf_free(&exemplar);
+}
+
+static void exemplars_go_to_their_buckets_in_the_order_they_came(void **state)
+{
+    static const double values[] = { 9, 0.01, 2, 5, 0, (double)NAN, 1 };
+    static const struct {
+        size_t series;
+        double v[3];
+    } want[] = { { 2, { 0.01, 0, (double)NAN } }, { 3, { 2, 5, 1 } }, { 4, { 9 } } };
+    struct fixture *fx = *state;
+    size_t at = 0;
+
+    put_histogram_point(fx, counts, 3, bounds, 2, 7);
+    for (size_t i = 0; i < ARRAY_LEN(values); i++)
+        put_exemplar(fx, values[i], T_MS);
+    end_histogram(fx, "latency");
+    finish(fx, no_attributes);
+    read_ok(fx);
+    assert_int_equal(fx->otlp.batch.n_exemplars, ARRAY_LEN(values));
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        const struct write_series *s = &fx->otlp.batch.series[want[i].series];
+
+        assert_int_equal(s->first_exemplar, at);
+        assert_int_equal(s->n_exemplars, i < 2 ? 3 : 1);
+        for (size_t k = 0; k < s->n_exemplars; k++, at++)
+            assert_true(f64_bits(fx->otlp.batch.exemplars[at].v) == f64_bits(want[i].v[k]));
+    }
+}
+
+/* With work that grows by buckets times exemplars this test would take minutes. */
+static void many_buckets_with_many_exemplars_are_read(void **state)
+{
+    enum { N = 100000 };
+    struct fixture *fx = *state;
+    double *many = calloc(N, sizeof *many);
+
+    assert_non_null(many);
+    for (int i = 0; i < N; i++)
+        many[i] = i;
+    put_histogram_point(fx, counts, 0, many, N, 7);
+    for (int i = 0; i < N; i++)
+        put_exemplar(fx, N - 1 - i, T_MS);
+    end_histogram(fx, "latency");
+    finish(fx, no_attributes);
+    read_ok(fx);
+    assert_int_equal(fx->otlp.batch.n_exemplars, N);
+    for (int i = 0; i < N; i++)
+        assert_true(fx->otlp.batch.exemplars[i].v == i);
+    assert_int_equal(fx->otlp.batch.series[2 + N - 1].n_exemplars, 1);
+    free(many);
 }
 
 static void numbers_that_are_not_packed_are_read_too(void **state)
@@ -753,6 +814,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(sums_and_gauges_become_one_series_each),
         TEST(a_histogram_becomes_cumulative_buckets_sum_and_count),
+        TEST(exemplars_go_to_their_buckets_in_the_order_they_came),
+        TEST(many_buckets_with_many_exemplars_are_read),
         TEST(numbers_that_are_not_packed_are_read_too),
         TEST(a_histogram_may_be_kept_native_with_its_bounds),
         TEST(an_exponential_histogram_becomes_a_native_one),

@@ -221,33 +221,38 @@ static struct labels exemplar_labels(struct otlp *o, const struct otlp_exemplar 
     return (struct labels){ items, set.n };
 }
 
-/* Adds to s, the newest series, the exemplars of a data point with low < value <= high. */
+/* Room for all exemplars of a data point; false also when it has none. */
+static bool reserve_exemplars(struct otlp *o, const struct otlp_data_point *p)
+{
+    return UNLIKELY(p->n_exemplars)
+           && grow(o, &o->exemplars, &o->cap_exemplars, o->batch.n_exemplars + p->n_exemplars,
+                   sizeof *o->exemplars, OTLP_MAX_EXEMPLARS, "exemplars");
+}
+
+/* Adds one, for which there is room, to s, the newest series. */
+static void add_exemplar(struct otlp *o, struct write_series *s, const struct otlp_exemplar *x)
+{
+    o->exemplars[o->batch.n_exemplars++] = (struct exemplar){
+        .labels = exemplar_labels(o, x), .v = x->v, .t_ms = (int64_t)(x->t_ns / 1000000)
+    };
+    s->n_exemplars++;
+}
+
+/* Adds to s, the newest series, the exemplars of a data point that is this series only. */
 static void add_exemplars(struct otlp *o, struct write_series *s, const struct otlp_data_point *p,
-                          uint32_t number, double low, double high)
+                          uint32_t number)
 {
     struct pb_reader r = pb_on(p->message);
+    struct otlp_exemplar x;
     struct pb_field f;
 
-    if (LIKELY(p->n_exemplars == 0) || !s)
+    if (!s || !reserve_exemplars(o, p))
         return;
-    while (otlp_next(o, &r, &f)) {
-        size_t n = o->batch.n_exemplars;
-        struct otlp_exemplar x;
-
-        if (f.key != PB_KEY(number, PB_BYTES))
-            continue;
-        read_exemplar(o, f.bytes, &x);
-        if (!(x.v > low || low == -INFINITY) || x.v > high)
-            continue;
-        if (!grow(o, &o->exemplars, &o->cap_exemplars, n + 1, sizeof *o->exemplars,
-                  OTLP_MAX_EXEMPLARS, "exemplars"))
-            return;
-        o->exemplars[n] = (struct exemplar){ .labels = exemplar_labels(o, &x),
-                                             .v = x.v,
-                                             .t_ms = (int64_t)(x.t_ns / 1000000) };
-        o->batch.n_exemplars = n + 1;
-        s->n_exemplars++;
-    }
+    while (otlp_next(o, &r, &f))
+        if (f.key == PB_KEY(number, PB_BYTES)) {
+            read_exemplar(o, f.bytes, &x);
+            add_exemplar(o, s, &x);
+        }
 }
 
 /* ---- numbers ---- */
@@ -265,7 +270,7 @@ void otlp_add_number(struct otlp *o, const struct otlp_metric *m, const struct o
     if (m->data == OTLP_GAUGE_DATA)
         t.start_ms = 0;
     s = add_float(o, m->family, &t, p->value);
-    add_exemplars(o, s, p, 5, -INFINITY, INFINITY);
+    add_exemplars(o, s, p, 5);
 }
 
 /* ---- explicit histograms ---- */
@@ -360,26 +365,96 @@ static struct label *own_label(struct otlp *o, struct str name)
     return NULL;
 }
 
+/* The exemplars of a histogram by bucket, each read once. */
+struct placed {
+    size_t bucket, position; /* in the message */
+    struct otlp_exemplar x;
+};
+
+struct placed_list {
+    struct placed *items;
+    size_t n, next; /* next: the first that no series has yet */
+};
+
+static int by_bucket(const void *a, const void *b)
+{
+    const struct placed *x = a, *y = b;
+
+    if (x->bucket != y->bucket)
+        return x->bucket < y->bucket ? -1 : 1;
+    return (x->position > y->position) - (x->position < y->position);
+}
+
+/* The bucket of a value: the first whose bound is not below it; the first of all for a NaN. */
+static size_t bucket_of(const struct otlp_data_point *p, double v)
+{
+    size_t low = 0, high = p->explicit_bounds.len / 8;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (v > bound_at(p, mid))
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static void place_exemplars(struct otlp *o, const struct otlp_data_point *p,
+                            struct placed_list *out)
+{
+    struct pb_reader r = pb_on(p->message);
+    struct pb_field f;
+
+    *out = (struct placed_list){ 0 };
+    if (!reserve_exemplars(o, p))
+        return;
+    out->items = ARENA_NEW(o->arena, struct placed, p->n_exemplars);
+    if (!out->items) {
+        otlp_no_memory(o);
+        return;
+    }
+    while (otlp_next(o, &r, &f))
+        if (f.key == PB_KEY(8, PB_BYTES)) {
+            struct placed *item = &out->items[out->n];
+
+            read_exemplar(o, f.bytes, &item->x);
+            item->bucket = bucket_of(p, item->x.v);
+            item->position = out->n++;
+        }
+    qsort(out->items, out->n, sizeof *out->items, by_bucket);
+}
+
+/* One bucket's series, with its exemplars. */
+static void add_bucket(struct otlp *o, const struct otlp_metric *m, const struct times *t,
+                       size_t bucket, uint64_t count, struct placed_list *exemplars)
+{
+    struct write_series *s = add_float(o, m->bucket, t, (double)count);
+
+    for (; s && exemplars->next < exemplars->n; exemplars->next++) {
+        if (exemplars->items[exemplars->next].bucket > bucket)
+            break;
+        add_exemplar(o, s, &exemplars->items[exemplars->next].x);
+    }
+}
+
 static void add_buckets(struct otlp *o, const struct otlp_metric *m,
                         const struct otlp_data_point *p, const struct times *t)
 {
-    size_t n_bounds = p->explicit_bounds.len / 8, n_counts = p->bucket_counts.len / 8;
+    size_t n_bounds = p->explicit_bounds.len / 8, n_counts = p->bucket_counts.len / 8, i;
     struct label *le = own_label(o, STR("le"));
-    double low = -INFINITY;
+    struct placed_list exemplars;
     uint64_t sum = 0;
 
-    for (size_t i = 0; i < n_bounds && o->rc == OK; i++) {
-        double bound = bound_at(p, i);
-
-        if (bound == INFINITY)
-            break;
+    place_exemplars(o, p, &exemplars);
+    for (i = 0; i < n_bounds && bound_at(p, i) < INFINITY && o->rc == OK; i++) {
         sum += i < n_counts ? count_at(p, i) : 0;
-        le->value = le_text(o, i, bound);
-        add_exemplars(o, add_float(o, m->bucket, t, (double)sum), p, 8, low, bound);
-        low = bound;
+        le->value = le_text(o, i, bound_at(p, i));
+        add_bucket(o, m, t, i, sum, &exemplars);
     }
     le->value = STR("+Inf");
-    add_exemplars(o, add_float(o, m->bucket, t, (double)p->count), p, 8, low, INFINITY);
+    add_bucket(o, m, t, i, p->count, &exemplars);
 }
 
 static void add_native(struct otlp *o, struct str name, const struct times *t,
@@ -401,7 +476,7 @@ static void add_native(struct otlp *o, struct str name, const struct times *t,
             (struct histogram){ .schema = h->schema, .is_integer = true, .sum = stale_nan() };
     o->batch.n_histograms = n + 1;
     s->n_histograms = 1;
-    add_exemplars(o, s, p, number, -INFINITY, INFINITY);
+    add_exemplars(o, s, p, number);
 }
 
 static bool side_from(struct otlp *o, int32_t first, const double *counts, size_t n,
