@@ -197,30 +197,26 @@ static const struct histogram *border_at(const struct growth *g, size_t i, int64
     return h;
 }
 
-/* Adds what resets hid from the left border over the samples between to the right one. The first
- * sample after an interpolated border may say that it begins with a reset: that one is behind the
- * border. */
+/* Adds what resets hid from the left border over the samples between to the right one. A border is
+ * the sample there or in its place, so that none is compared with itself: its hint may call it a
+ * reset whatever comes before. The first sample after an interpolated border may say that it begins
+ * with a reset: that one is behind the border. */
 static bool add_hidden(struct growth *g, const struct borders *b, const struct histogram *left,
                        const struct histogram *right)
 {
-    const struct window *w = g->w;
-    struct arena *a = g->site->q->temp;
-    size_t first = b->first, end = b->last;
+    const struct histogram *const *h = g->w->h;
     const struct histogram *prev = left;
-    bool interpolated = left != w->h[first];
+    bool interpolated = left != h[b->first];
 
-    if (w->t_ms[first] <= w->start_ms)
-        first++;
-    if (w->t_ms[end] < w->end_ms)
-        end++;
-    for (size_t i = first; i <= end; i++) {
-        const struct histogram *cur = i < end ? w->h[i] : right;
+    for (size_t i = b->first + 1; i <= b->last; i++) {
+        const struct histogram *at = i < b->last ? h[i] : right, *cur = at;
 
-        if (prev == left && interpolated && !(cur = histogram_with_hint(a, cur, HINT_UNKNOWN)))
+        if (prev == left && interpolated
+            && !(cur = histogram_with_hint(g->site->q->temp, at, HINT_UNKNOWN)))
             return false;
         if (histogram_is_reset(prev, cur) && !grow(g, prev, 1))
             return false;
-        prev = i < end ? w->h[i] : right;
+        prev = at;
     }
     return true;
 }
