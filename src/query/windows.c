@@ -8,12 +8,11 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "base/vec.h"
 #include "query/range_functions.h"
 
 #include "base/banned.h"
 
-enum { CACHE_BYTES = 4 << 20, MAX_SLOTS = 256, WAYS = 2 };
+enum { MAX_SLOTS = 256, WAYS = 2 };
 
 /* Bounds are compared with a little to spare for the rounding of what they stand for. */
 static const double MARGIN = 1 + 1e-9;
@@ -27,13 +26,20 @@ struct window_slot {
     bool newest; /* of the ways */
 };
 
-void window_cache_free(struct window_cache *c)
+static void empty_slots(struct window_cache *c)
 {
     for (size_t i = 0; i < c->n_slots; i++) {
         free(c->slots[i].t_ms);
         free(c->slots[i].bounds);
         free(c->slots[i].terms);
+        c->slots[i] = (struct window_slot){ 0 };
     }
+    c->bytes = 0;
+}
+
+void window_cache_free(struct window_cache *c)
+{
+    empty_slots(c);
     free(c->slots);
     c->slots = NULL;
     c->n_slots = 0;
@@ -45,7 +51,7 @@ static enum errc make_slots(struct window_cache *c, size_t n_times, struct err *
     size_t bytes = n_times * sizeof(int64_t) + c->q->steps.n * 3 * sizeof(double);
     size_t n = MAX_SLOTS;
 
-    while (n > WAYS && n * bytes > CACHE_BYTES)
+    while (n > WAYS && n * bytes > WINDOW_CACHE_BYTES)
         n /= 2;
     c->slots = calloc(n, sizeof *c->slots);
     if (!c->slots)
@@ -54,16 +60,44 @@ static enum errc make_slots(struct window_cache *c, size_t n_times, struct err *
     return OK;
 }
 
-static bool slot_reserve(struct window_slot *slot, const struct window_cache *c, size_t n_times)
+/* Counts what is allocated. */
+static void *counted_alloc(struct window_cache *c, size_t bytes)
 {
-    size_t n_steps = c->q->steps.n;
+    void *p = malloc(bytes);
 
-    if (!vec_reserve(&slot->t_ms, &slot->cap, n_times, sizeof *slot->t_ms))
+    if (p)
+        c->bytes += bytes;
+    return p;
+}
+
+static bool reserve_times(struct window_cache *c, struct window_slot *slot, size_t n)
+{
+    if (n <= slot->cap)
+        return true;
+    free(slot->t_ms);
+    c->bytes -= slot->cap * sizeof *slot->t_ms;
+    slot->t_ms = counted_alloc(c, n * sizeof *slot->t_ms);
+    slot->cap = slot->t_ms ? n : 0;
+    return slot->t_ms != NULL;
+}
+
+/* The number of slots was made for series as long as the first one: longer ones empty the cache now
+ * and then. */
+static bool slot_reserve(struct window_cache *c, struct window_slot *slot, size_t n_times)
+{
+    size_t n = 2 * c->q->steps.n, more = 0;
+
+    more += n_times > slot->cap ? (n_times - slot->cap) * sizeof *slot->t_ms : 0;
+    more += !slot->bounds ? n * sizeof *slot->bounds : 0;
+    more += c->growth && !slot->terms ? n * sizeof *slot->terms : 0;
+    if (more > 0 && c->bytes + more > WINDOW_CACHE_BYTES)
+        empty_slots(c);
+    if (!reserve_times(c, slot, n_times))
         return false;
-    if (!slot->bounds && !(slot->bounds = malloc(2 * n_steps * sizeof *slot->bounds)))
+    if (!slot->bounds && !(slot->bounds = counted_alloc(c, n * sizeof *slot->bounds)))
         return false;
     return !c->growth || slot->terms
-           || (slot->terms = malloc(2 * n_steps * sizeof *slot->terms)) != NULL;
+           || (slot->terms = counted_alloc(c, n * sizeof *slot->terms)) != NULL;
 }
 
 /* The terms of extrapolated() in range_functions.c that do not depend on values, computed in its
@@ -135,7 +169,7 @@ enum errc windows_of(struct window_cache *c, const struct range_series *s,
     if (!found) {
         found = &ways[ways[0].newest ? 1 : 0];
         found->n = 0; /* nothing is found in it should it not be filled */
-        if (!slot_reserve(found, c, s->n))
+        if (!slot_reserve(c, found, s->n))
             return err_set(err, ERR_NOMEM, 0, "out of memory");
         fill(c, found, s);
     }

@@ -24,6 +24,9 @@ struct windows {
     const double *factor, *bound;
 };
 
+/* A cache holds no more than this, unless the windows of one series take more. */
+enum { WINDOW_CACHE_BYTES = 4 << 20 };
+
 /* Zeroed but for what is named here. */
 struct window_cache {
     struct query *q;
@@ -32,6 +35,7 @@ struct window_cache {
     bool per_second;           /* the factor that of rate() */
     struct window_slot *slots; /* private, as is the next */
     size_t n_slots;
+    size_t bytes; /* held by the slots */
 };
 
 void window_cache_free(struct window_cache *c);
