@@ -368,6 +368,7 @@ static void a_configuration_may_name_every_strategy(void **state)
 /* ---- text ---- */
 
 #define POST_TEXT "POST /api/v1/import/prometheus"
+#define FORM_TYPE "Content-Type: application/x-www-form-urlencoded"
 
 static void imported_text_is_stored(void **state)
 {
@@ -424,6 +425,30 @@ static void parameters_of_an_import_are_checked(void **state)
         answer_free(&a);
     }
     assert_false(stored(f, "a"));
+}
+
+/* As curl does when it is not told otherwise. */
+static void text_that_calls_itself_a_form_is_text(void **state)
+{
+    static const char *const heads[] = {
+        POST_TEXT "?extra_label=job=j HTTP/1.1\r\n" FORM_TYPE,
+        "POST /metrics/job/j HTTP/1.1\r\n" FORM_TYPE,
+        "PUT /metrics/job/j HTTP/1.1\r\n" FORM_TYPE,
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++) {
+        char text[64], series[64];
+        struct answer a;
+
+        snprintf(text, sizeof text, "disk%zu{use=\"50%%\"} 1\n", i);
+        snprintf(series, sizeof series, "disk%zu job=j use=50%%", i);
+        a = client_ask(f->port, heads[i], text_bytes(text));
+        if (a.status != 200 && a.status != 204)
+            fail_msg("%s: %d %s", heads[i], a.status, answer_text(&a));
+        answer_free(&a);
+        expect_stored(f, series, 1);
+    }
 }
 
 /* ---- groups ---- */
@@ -557,6 +582,7 @@ int main(void)
         TEST(imported_text_is_stored),
         TEST(bad_lines_are_named_and_good_ones_stored),
         TEST(parameters_of_an_import_are_checked),
+        TEST(text_that_calls_itself_a_form_is_text),
         TEST(groups_are_named_by_their_path),
         TEST(groups_are_replaced_and_deleted),
         TEST(a_bad_push_leaves_its_time_only),

@@ -14,7 +14,8 @@ enum {
     READ = HTTP_GET | HTTP_POST,
     ADMIN = HTTP_POST | HTTP_PUT,
     JSON = API_JSON,
-    JSON_DB = API_JSON | API_NEEDS_DB
+    JSON_DB = API_JSON | API_NEEDS_DB,
+    TEXT_DB = ROUTE_NO_FORM | API_NEEDS_DB
 };
 
 /* Prometheus answers POST on some of these only; Grafana asks with POST first and takes a 404 or
@@ -31,12 +32,11 @@ const struct route api_routes[] = {
     { "/api/v1/metadata", READ, HTTP_QUERY, API_MAX_FORM, api_metadata, JSON_DB },
     { "/api/v1/read", HTTP_POST, HTTP_QUERY, API_MAX_FORM, api_read, API_NEEDS_DB },
     { "/api/v1/write", HTTP_POST, HTTP_WRITE, API_MAX_WRITE, api_write, API_NEEDS_DB },
-    { "/api/v1/import/prometheus", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_import_text,
-      API_NEEDS_DB },
+    { "/api/v1/import/prometheus", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_import_text, TEXT_DB },
     { "/metrics/job/**", HTTP_PUT | HTTP_POST | HTTP_DELETE, HTTP_WRITE, API_MAX_PUSH,
-      api_push_group, API_NEEDS_DB },
+      api_push_group, TEXT_DB },
     { "/metrics/job@base64/**", HTTP_PUT | HTTP_POST | HTTP_DELETE, HTTP_WRITE, API_MAX_PUSH,
-      api_push_group, API_NEEDS_DB },
+      api_push_group, TEXT_DB },
     { "/api/v1/metrics", READ, HTTP_CHEAP, API_MAX_FORM, api_push_list, JSON_DB },
     { "/v1/metrics", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_metrics, API_NEEDS_DB },
     { "/api/v1/otlp/v1/metrics", HTTP_POST, HTTP_WRITE, API_MAX_PUSH, api_otlp_metrics,

@@ -19,6 +19,10 @@ enum http_class { HTTP_CHEAP, HTTP_QUERY, HTTP_WRITE, HTTP_ADMIN, HTTP_CLASS_COU
 /* Answers rq in rs. ctx is the service's. */
 typedef void http_handler(void *ctx, const struct http_request *rq, struct http_response *rs);
 
+/* A flag of a route: its body is never a form, whatever its type says. Clients such as curl call
+ * everything that they send so. */
+enum { ROUTE_NO_FORM = 1 << 15 };
+
 struct route {
     const char *pattern; /* a segment "*" (at most one) stands for any text, "**" at the end for all
                             segments that follow, at least one */
@@ -26,7 +30,7 @@ struct route {
     enum http_class class;
     size_t max_body_bytes; /* a larger request is refused with 413 */
     http_handler *handler;
-    unsigned flags; /* the service's own */
+    unsigned flags; /* ROUTE_NO_FORM and, below it, the service's own */
 };
 
 struct http_service {

@@ -357,9 +357,9 @@ static void read_params(struct http_request *rq, struct str form, struct str que
         rq->params_error = err_text(&err);
 }
 
-static bool is_form(const struct http_request *rq)
+static bool is_form(const struct route *route, const struct http_request *rq)
 {
-    return rq->method & (HTTP_POST | HTTP_PUT)
+    return !(route->flags & ROUTE_NO_FORM) && rq->method & (HTTP_POST | HTTP_PUT)
            && http_is_token(http_media_type(http_header(rq, "Content-Type")),
                             "application/x-www-form-urlencoded");
 }
@@ -371,7 +371,7 @@ static bool read_request(struct exchange *x)
     struct err err = err_in(rq->arena);
     struct buf decoded = { 0 };
     struct bytes form = { 0 };
-    bool ok = !is_form(rq)
+    bool ok = !is_form(x->route, rq)
               || http_body_decode(rq, x->route->max_body_bytes, &decoded, &form, &x->response);
 
     if (ok)
