@@ -239,6 +239,30 @@ static void a_histogram_has_one_start_for_all_its_series(void **state)
     assert_true(fx->x.batch.start_ms[4] == 8000);
 }
 
+/* Neither those that repeat the start nor those that say none look at all buckets again. */
+static void the_first_of_many_starts_counts(void **state)
+{
+    enum { N = 30000 };
+    struct fixture *fx = *state;
+    struct buf b = { 0 };
+
+    buf_text(&b, "# TYPE h histogram\n");
+    for (int i = 0; i < N; i++)
+        buf_printf(&b, "h_bucket{le=\"%d.5\"} 1\n", i);
+    for (int i = 0; i < 2 * N; i++)
+        buf_text(&b, i < N ? "h_created 0\n" : "h_created 7\n");
+    buf_text(&b, "h_created 8\nh_count 1\nh_created 9\n# EOF\n");
+    buf_u8(&b, 0);
+    fx->o.openmetrics = true;
+    read_all(fx, (const char *)b.ptr);
+    assert_int_equal(fx->x.n_bad_lines, 0);
+    assert_int_equal(fx->x.batch.n_series, N + 1);
+    assert_true(fx->x.batch.start_ms[0] == 7000);
+    assert_true(fx->x.batch.start_ms[N - 1] == 7000);
+    assert_true(fx->x.batch.start_ms[N] == 9000);
+    buf_free(&b);
+}
+
 static void openmetrics_that_was_cut_short_is_noticed(void **state)
 {
     struct fixture *fx = *state;
@@ -344,6 +368,7 @@ int main(void)
         TEST(a_text_is_read_in_parts),
         TEST(openmetrics_has_seconds_exemplars_and_an_end),
         TEST(a_histogram_has_one_start_for_all_its_series),
+        TEST(the_first_of_many_starts_counts),
         TEST(openmetrics_that_was_cut_short_is_noticed),
         TEST(every_line_has_its_own_labels),
         TEST(extra_labels_stand_in_place_of_others),

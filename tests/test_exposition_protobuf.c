@@ -133,6 +133,35 @@ static void histograms_and_summaries_become_their_series(void **state)
                "s_count{} 3\n");
 }
 
+/* The lines of a metric are made without reading its message again for each. */
+static void long_metrics_have_their_labels_in_every_line(void **state)
+{
+    enum { BUCKETS = 5000, UNKNOWN = 100000 };
+    struct fixture *fx = *state;
+    struct buf want = { 0 };
+
+    begin_family(fx, "my.h", "", 4);
+    put_label(fx, "a", "1");
+    for (int i = 0; i < UNKNOWN; i++)
+        pb_put_varint(&fx->metric, 15, 0);
+    put_label(fx, "b", "2");
+    buf_text(&want, "# HELP \"my.h\" \n# TYPE \"my.h\" histogram\n");
+    for (int i = 0; i < BUCKETS; i++) {
+        pb_put_double(&fx->point, 2, i + 0.5);
+        pb_put_message(&fx->value, 3, &fx->point);
+        buf_printf(&want, "{\"my.h_bucket\",a=\"1\",b=\"2\",le=\"%d.5\"} 0\n", i);
+    }
+    end_metric(fx, 7);
+    end_metric(fx, 7);
+    end_family(fx);
+    buf_text(&want, "{\"my.h_bucket\",a=\"1\",b=\"2\",le=\"+Inf\"} 0\n"
+                    "{\"my.h_sum\",a=\"1\",b=\"2\"} 0\n{\"my.h_count\",a=\"1\",b=\"2\"} 0\n"
+                    "{\"my.h_bucket\",le=\"+Inf\"} 0\n{\"my.h_sum\"} 0\n{\"my.h_count\"} 0\n");
+    buf_u8(&want, 0);
+    expect(fx, (const char *)want.ptr);
+    buf_free(&want);
+}
+
 static void what_is_cut_short_is_bad_data(void **state)
 {
     struct fixture *fx = *state;
@@ -173,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(single_values_become_lines),
         TEST(histograms_and_summaries_become_their_series),
+        TEST(long_metrics_have_their_labels_in_every_line),
         TEST(what_is_cut_short_is_bad_data),
         TEST(the_text_is_bounded),
     };

@@ -1,5 +1,6 @@
 #include "collect/push_groups.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +16,7 @@
 
 #include "base/banned.h"
 
-enum { T0 = 1700000000 };
+enum { T0 = 1700000000, N_FAMILIES = 20000 };
 #define T0_MS (T0 * 1000LL)
 
 struct fixture {
@@ -94,7 +95,7 @@ static enum errc push(struct fixture *fx, const char *text, bool replace)
     struct label l[1];
 
     assert_int_equal(exposition_begin(&fx->x, &o, str_from(text), NULL), OK);
-    assert_int_equal(exposition_next(&fx->x, 1000, NULL), OK);
+    assert_int_equal(exposition_next(&fx->x, 100000, NULL), OK);
     return push_groups_push(fx->groups, job(l), &fx->x, replace, &fx->err);
 }
 
@@ -208,6 +209,43 @@ static void deleting_ends_all_of_it(void **state)
     pass(fx, 100000);
     push_groups_tick(fx->groups);
     assert_int_equal(n_samples(fx, "a job=j"), 2);
+}
+
+/* Pushes families m<i> for i from first on, step apart, backwards; two have a help. */
+static void push_families(struct fixture *fx, int first, int step, bool replace)
+{
+    struct buf b = { 0 };
+
+    for (int i = N_FAMILIES - step + first; i >= 0; i -= step)
+        buf_printf(&b, i / 2 == 20 ? "# HELP m%d %d\nm%d %d\n" : "# m%d %d\nm%d %d\n", i, first, i,
+                   first);
+    buf_u8(&b, 0);
+    assert_false(b.failed);
+    if (push(fx, (const char *)b.ptr, replace) != OK)
+        fail_msg("%s", err_text(&fx->err));
+    buf_free(&b);
+}
+
+/* None of a push, of one beside it and of one in its place looks at families times families. */
+static void a_group_may_have_very_many_families(void **state)
+{
+    struct fixture *fx = *state;
+    struct buf b = { 0 };
+
+    push_families(fx, 0, 1, true);
+    pass(fx, 1000);
+    push_families(fx, 1, 2, false);
+    assert_true(newest(fx, "m40 job=j", NULL) == 0);
+    assert_true(newest(fx, "m41 job=j", NULL) == 1);
+    push_groups_json(fx->groups, &b);
+    buf_u8(&b, 0);
+    assert_non_null(strstr((const char *)b.ptr, "\"m40\":{\"type\":\"untyped\",\"help\":\"0\""));
+    assert_non_null(strstr((const char *)b.ptr, "\"m41\":{\"type\":\"untyped\",\"help\":\"1\""));
+    buf_free(&b);
+    pass(fx, 1000);
+    push_families(fx, 0, 2, true);
+    assert_true(newest(fx, "m40 job=j", NULL) == 0);
+    assert_true(isnan(newest(fx, "m41 job=j", NULL)));
 }
 
 static void failures_are_told_and_change_nothing_else(void **state)
@@ -357,6 +395,7 @@ int main(void)
         TEST(pushes_never_share_a_time),
         TEST(replacing_ends_what_is_gone),
         TEST(deleting_ends_all_of_it),
+        TEST(a_group_may_have_very_many_families),
         TEST(failures_are_told_and_change_nothing_else),
         TEST(groups_survive_a_restart),
         TEST(a_group_ends_when_nobody_pushes_to_it),

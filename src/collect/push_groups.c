@@ -17,9 +17,11 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/number.h"
+#include "base/table.h"
 #include "base/vec.h"
 #include "ingest/exposition.h"
 #include "storage/db.h"
@@ -435,12 +437,19 @@ static void put_group(struct outgoing *o, const struct group *g, int64_t t_ms, b
     put_own_times(o, g, t_ms, stale);
 }
 
-static const struct family *family_of(const struct group *g, struct str name)
+static int by_family(const void *a, const void *b)
 {
-    for (size_t i = 0; i < g->n_families; i++)
-        if (str_equal(g->families[i].name, name))
-            return &g->families[i];
-    return NULL;
+    const struct family *x = a, *y = b;
+
+    return str_cmp(x->name, y->name);
+}
+
+/* Among the first n families, which are sorted; NULL: it is not there. */
+static struct family *family_among(const struct group *g, size_t n, struct str name)
+{
+    struct family key = { .name = name };
+
+    return n ? bsearch(&key, g->families, n, sizeof key, by_family) : NULL;
 }
 
 static int by_labels(const void *a, const void *b)
@@ -455,7 +464,8 @@ static void put_markers(struct outgoing *o, const struct group *old, const struc
                         int64_t t_ms)
 {
     for (size_t i = 0; i < old->n_families; i++) {
-        const struct family *was = &old->families[i], *now = family_of(fresh, was->name);
+        const struct family *was = &old->families[i];
+        const struct family *now = family_among(fresh, fresh->n_families, was->name);
 
         for (size_t k = 0; k < was->n; k++)
             if (!now
@@ -495,41 +505,51 @@ static enum errc grouped_labels(struct group *g, const struct write_series *s, s
     return out->items ? OK : err_set(err, ERR_NOMEM, 0, "no memory for pushed metrics");
 }
 
-static int by_family(const void *a, const void *b)
+static bool is_called(const void *ctx, uint32_t id, const void *key)
 {
-    const struct family *x = a, *y = b;
+    const struct group *g = ctx;
+    const struct str *name = key;
 
-    return str_cmp(x->name, y->name);
+    return str_equal(g->families[id].name, *name);
 }
 
-/* The family of fresh called name, added when it is not there; there is room. */
-static struct family *family_in(struct group *g, struct str name, size_t *last)
+static uint64_t hash_name(const void *ctx, uint32_t id)
 {
-    struct family *f;
+    const struct group *g = ctx;
+
+    return hash64(g->families[id].name.ptr, g->families[id].name.len);
+}
+
+/* The family of fresh called name, added when it is not there; there is room. Families are not
+ * sorted yet: ids has them by name. */
+static struct family *family_in(struct group *g, struct table *ids, struct str name, uint32_t *last)
+{
+    uint64_t hash;
 
     if (*last < g->n_families && str_equal(g->families[*last].name, name))
         return &g->families[*last]; /* lines of a family stand together */
-    for (size_t i = 0; i < g->n_families; i++)
-        if (str_equal(g->families[i].name, name)) {
-            *last = i;
-            return &g->families[i];
-        }
-    *last = g->n_families;
-    f = &g->families[g->n_families++];
-    *f = (struct family){ .name = str_copy(g->arena, name), .help = STR("") };
-    return f->name.ptr ? f : NULL;
+    hash = hash64(name.ptr, name.len);
+    *last = table_find(ids, hash, is_called, g, &name);
+    if (*last == TABLE_NONE) {
+        *last = (uint32_t)g->n_families;
+        g->families[*last] = (struct family){ .name = str_copy(g->arena, name), .help = STR("") };
+        if (!g->families[*last].name.ptr || !table_add(ids, hash, *last, hash_name, g))
+            return NULL;
+        g->n_families++;
+    }
+    return &g->families[*last];
 }
 
 static void take_metadata(struct group *g, const struct exposition *x)
 {
     for (size_t i = 0; i < x->batch.n_metadata; i++) {
         const struct metric_metadata *m = &x->batch.metadata[i];
+        struct family *f = family_among(g, g->n_families, m->family);
 
-        for (size_t k = 0; k < g->n_families; k++)
-            if (str_equal(g->families[k].name, m->family)) {
-                g->families[k].type = m->type;
-                g->families[k].help = str_copy(g->arena, m->help);
-            }
+        if (f) {
+            f->type = m->type;
+            f->help = str_copy(g->arena, m->help);
+        }
     }
 }
 
@@ -547,17 +567,21 @@ static enum errc add_item(struct group *g, struct family *f, const struct write_
     return grouped_labels(g, s, &f->items[f->n++].labels, err);
 }
 
+/* The families that x names, sorted, and their series. */
 static enum errc take_series(struct group *g, const struct exposition *x, struct err *err)
 {
-    size_t last = 0;
+    struct table ids = { 0 };
+    uint32_t last = 0;
     enum errc rc = OK;
 
     for (size_t i = 0; i < x->batch.n_series && rc == OK; i++) {
-        struct family *f = family_in(g, exposition_family(x, i), &last);
+        struct family *f = family_in(g, &ids, exposition_family(x, i), &last);
 
         rc = f ? add_item(g, f, &x->batch.series[i], x->batch.samples[i].v, err)
                : err_set(err, ERR_NOMEM, 0, "no memory for pushed metrics");
     }
+    table_free(&ids);
+    qsort(g->families, g->n_families, sizeof *g->families, by_family);
     return rc;
 }
 
@@ -588,11 +612,13 @@ static enum errc check_series(struct group *g, struct err *err)
 /* Copies the families of old that were not pushed. */
 static enum errc keep_others(struct group *g, const struct group *old, struct err *err)
 {
+    size_t n_pushed = g->n_families;
+
     for (size_t i = 0; i < old->n_families; i++) {
         const struct family *from = &old->families[i];
         struct family *to;
 
-        if (family_of(g, from->name))
+        if (family_among(g, n_pushed, from->name))
             continue;
         to = &g->families[g->n_families++];
         *to = (struct family){ .name = str_copy(g->arena, from->name),
@@ -609,6 +635,7 @@ static enum errc keep_others(struct group *g, const struct group *old, struct er
         if (!to->items || !to->name.ptr || !to->help.ptr)
             return err_set(err, ERR_NOMEM, 0, "no memory for pushed metrics");
     }
+    qsort(g->families, g->n_families, sizeof *g->families, by_family);
     return OK;
 }
 
@@ -629,8 +656,6 @@ static enum errc make_group(struct group *g, const struct group *old, const stru
         rc = check_series(g, err);
     if (rc == OK && old && !replace)
         rc = keep_others(g, old, err);
-    if (rc == OK)
-        qsort(g->families, g->n_families, sizeof *g->families, by_family);
     return rc;
 }
 

@@ -704,14 +704,16 @@ static bool same_point(const struct exposition *x, size_t i)
     return k == x->n_set;
 }
 
-/* A _created sample: when the series of the metric point before it began. */
+/* A _created sample: when the series of the metric point before it began. One that has a start got
+ * it from a line before, and so did those in front of it. */
 static void note_start(struct exposition *x, double seconds)
 {
-    for (size_t i = x->batch.n_series; i-- > 0;) {
+    int64_t start_ms = seconds > 0 && seconds < 1e13 ? (int64_t)(seconds * 1000) : 0;
+
+    for (size_t i = x->batch.n_series; start_ms && i-- > 0 && !x->starts[i];) {
         if (x->families[i] != x->family || !same_point(x, i))
             return;
-        if (seconds > 0 && seconds < 1e13)
-            x->starts[i] = (int64_t)(seconds * 1000);
+        x->starts[i] = start_ms;
     }
 }
 

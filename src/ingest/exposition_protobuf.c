@@ -31,7 +31,6 @@ struct family {
 };
 
 struct metric {
-    struct bytes message;
     struct bytes value; /* Gauge, ..., Histogram: the last one counts */
     uint32_t kind;      /* its field number, 0: none */
     uint64_t t_ms;
@@ -42,6 +41,7 @@ struct printing {
     size_t max;
     struct bytes in;
     const struct family *family;
+    struct buf labels; /* of the metric, as they stand in each of its lines */
     const char *fault;
     size_t fault_at;
 };
@@ -97,12 +97,15 @@ static void put_pair(struct buf *b, struct str name, struct str value, bool *fir
     buf_u8(b, '"');
 }
 
-static void put_labels(struct printing *p, const struct metric *m, bool *first)
+/* Once for all lines of a metric: what else a message holds may be long. */
+static void print_labels(struct printing *p, struct bytes message)
 {
-    struct pb_reader r = pb_on(m->message);
+    struct pb_reader r = pb_on(message);
     struct pb_field f;
+    bool first = true;
 
-    while (next(p, &r, &f)) {
+    buf_clear(&p->labels);
+    while (p->labels.len <= p->max && next(p, &r, &f)) {
         struct str name = STR(""), value = STR("");
         struct pb_reader pair;
 
@@ -113,7 +116,7 @@ static void put_labels(struct printing *p, const struct metric *m, bool *first)
                 name = pb_str(&f);
             else if (f.key == PB_KEY(2, PB_BYTES))
                 value = pb_str(&f);
-        put_pair(p->out, name, value, first);
+        put_pair(&p->labels, name, value, &first);
     }
 }
 
@@ -130,7 +133,12 @@ static void put_line(struct printing *p, const struct metric *m, const char *suf
     buf_u8(b, '{');
     if (!plain)
         put_name(b, p->family->name, suffix, true);
-    put_labels(p, m, &first);
+    if (p->labels.len) {
+        if (!first)
+            buf_u8(b, ',');
+        buf_str(b, buf_as_str(&p->labels));
+        first = false;
+    }
     if (label)
         put_pair(b, str_from(label), (struct str){ text, number_format(bound, NUMBER_G, text) },
                  &first);
@@ -229,10 +237,11 @@ static void put_distribution(struct printing *p, const struct metric *m, bool hi
 
 static void put_metric(struct printing *p, struct bytes message)
 {
-    struct metric m = { .message = message };
+    struct metric m = { .kind = 0 };
     struct pb_reader r = pb_on(message);
     struct pb_field f;
 
+    print_labels(p, message);
     while (next(p, &r, &f))
         if (f.key == PB_KEY(6, PB_VARINT)) {
             m.t_ms = f.value;
@@ -301,6 +310,8 @@ enum errc exposition_from_protobuf(struct bytes in, size_t max, struct buf *out,
 
     buf_clear(out);
     put_families(&p);
+    out->failed |= p.labels.failed;
+    buf_free(&p.labels);
     if (out->failed)
         rc = err_set(err, ERR_NOMEM, 0, "out of memory");
     else if (out->len > max)
