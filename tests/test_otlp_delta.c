@@ -1,5 +1,6 @@
 #include "ingest/otlp_delta.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -86,6 +87,7 @@ static void store(struct fixture *fx)
 
     assert_int_equal(otlp_delta_convert(fx->delta, &fx->otlp, fx->db, NULL), OK);
     assert_int_equal(db_append(fx->db, &fx->otlp.batch, &res, NULL), OK);
+    otlp_delta_settle(fx->delta, &fx->otlp);
     buf_free(&res.text);
 }
 
@@ -179,7 +181,113 @@ static void totals_are_pushed_out_and_read_again(void **state)
     expect_stored(fx, want, 2);
 }
 
+static void a_delta_that_the_store_refuses_is_not_in_the_total(void **state)
+{
+    static const double want[] = { 5, 8 };
+    struct fixture *fx = *state;
+
+    add(fx, 0, 10, 5);
+    add(fx, 10, 10 * 86400, 100); /* too far ahead */
+    assert_true(fx->otlp.batch.series[0].n_rejected > 0);
+    add(fx, 10, 20, 3);
+    assert_int_equal(fx->otlp.rejected[OTLP_REJECT_OVERLAP], 0);
+    expect_stored(fx, want, 2);
+}
+
+static void a_delta_that_is_not_finite_is_refused(void **state)
+{
+    static const double want[] = { 5, 8 };
+    static const double bad[] = { (double)NAN, (double)INFINITY, -(double)INFINITY };
+    struct fixture *fx = *state;
+
+    add(fx, 0, 10, 5);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        add(fx, 10, 15, bad[i]);
+        assert_int_equal(fx->otlp.rejected[OTLP_REJECT_INVALID], 1);
+        assert_non_null(
+            memmem(fx->otlp.text.ptr, fx->otlp.text.len, "not a finite number: d_total", 28));
+    }
+    add(fx, 10, 20, 3);
+    expect_stored(fx, want, 2);
+}
+
 /* ---- histograms ---- */
+
+/* A delta of an exponential histogram with n observations in one bucket, count of them told. */
+static void add_exponential(struct fixture *fx, int start, int t, uint8_t n, uint64_t count,
+                            double sum)
+{
+    struct buf point = { 0 }, side = { 0 }, data = { 0 }, scope = { 0 }, request = { 0 };
+
+    otlp_put_times(&point, (T0 + start) * 1000LL, (T0 + t) * 1000LL);
+    pb_put_fixed64(&point, 4, count);
+    pb_put_double(&point, 5, sum);
+    pb_put_bytes(&side, 2, (struct bytes){ &n, 1 });
+    pb_put_message(&point, 8, &side);
+    pb_put_message(&data, 1, &point);
+    pb_put_varint(&data, 2, 1);
+    otlp_put_metric(&scope, "e", "", 10, &data);
+    otlp_put_resource(&request, no_attributes, &scope);
+    assert_int_equal(otlp_read(&fx->otlp, &fx->options, buf_as_bytes(&request), NULL), OK);
+    store(fx);
+    buf_free(&point);
+    buf_free(&side);
+    buf_free(&data);
+    buf_free(&scope);
+    buf_free(&request);
+}
+
+static void a_histogram_that_contradicts_itself_is_not_in_the_total(void **state)
+{
+    struct fixture *fx = *state;
+    struct column c;
+
+    add_exponential(fx, 0, 10, 3, 3, 1);
+    add_exponential(fx, 10, 20, 3, 9, 1);
+    assert_int_equal(fx->otlp.rejected[OTLP_REJECT_INVALID], 1);
+    add_exponential(fx, 10, 20, 3, 3, (double)NAN);
+    assert_int_equal(fx->otlp.rejected[OTLP_REJECT_INVALID], 1);
+    add_exponential(fx, 10, 20, 4, 4, 1);
+    assert_int_equal(fx->otlp.rejected[OTLP_REJECT_INVALID], 0);
+    c = read_series(fx->db, "e", INT64_MIN, INT64_MAX);
+    assert_int_equal(c.n, 2);
+    assert_true(c.h[1]->count == 7 && c.h[1]->sum == 2 && c.h[1]->positive.counts[0] == 7);
+    column_free(&c);
+}
+
+static void totals_with_many_buckets_get_coarser(void **state)
+{
+    enum { N = 300 };
+    struct histogram_span span = { 0, N };
+    double counts[N];
+    struct histogram *total = NULL, h;
+    struct arena *a = arena_new(0), *scratch = arena_new(0);
+
+    (void)state;
+    for (size_t i = 0; i < N; i++)
+        counts[i] = 1;
+    for (int i = 0; i < 50; i++) {
+        span.offset = i * 1000 - 25000;
+        h = (struct histogram){ .schema = 8,
+                                .is_integer = true,
+                                .count = N,
+                                .zero_threshold = 1e-128,
+                                .positive = { &span, counts, 1, N } };
+        assert_true(otlp_can_merge(&h));
+        assert_true(otlp_merge(&total, &h, scratch, a));
+        assert_int_equal(histogram_check(&h, NULL), OK);
+        assert_true(histogram_identical(total, &h));
+        assert_true(h.positive.n_counts <= OTLP_MERGED_BUCKETS);
+        assert_true(h.count == (i + 1) * N);
+    }
+    assert_true(total->schema < 8 && total->schema > HISTOGRAM_MIN_SCHEMA);
+    assert_true(arena_used(a) < 50 * 6000); /* what merging needed is not kept */
+    h = (struct histogram){ .schema = HISTOGRAM_MIN_SCHEMA, .positive = { &span, counts, 1, N } };
+    assert_false(otlp_can_merge(&h)); /* beyond the largest double */
+    otlp_merged_free(total);
+    arena_free(scratch);
+    arena_free(a);
+}
 
 static struct histogram two_buckets(int32_t schema, const struct histogram_span *span,
                                     const double *counts)
@@ -197,12 +305,12 @@ static void histograms_add_up_at_the_coarser_scale(void **state)
     static const struct histogram_span span = { 1, 2 }, other = { 2, 2 };
     static const double counts[] = { 1, 2 };
     struct histogram *total = NULL, h = two_buckets(1, &span, counts);
-    struct arena *a = arena_new(0);
+    struct arena *a = arena_new(0), *scratch = arena_new(0);
 
     (void)state;
-    assert_true(otlp_merge(&total, &h, a));
+    assert_true(otlp_merge(&total, &h, scratch, a));
     h = two_buckets(0, &other, counts); /* buckets 2, 3; the total's 1, 2 become 1 */
-    assert_true(otlp_merge(&total, &h, a));
+    assert_true(otlp_merge(&total, &h, scratch, a));
     assert_true(histogram_identical(total, &h));
     assert_int_equal(histogram_check(&h, NULL), OK);
     assert_int_equal(h.schema, 0);
@@ -212,6 +320,7 @@ static void histograms_add_up_at_the_coarser_scale(void **state)
     assert_int_equal(h.positive.n_counts, 3);
     assert_true(h.positive.counts[0] == 3 && h.positive.counts[2] == 2);
     otlp_merged_free(total);
+    arena_free(scratch);
     arena_free(a);
 }
 
@@ -220,22 +329,23 @@ static void histograms_with_other_bounds_begin_anew(void **state)
     static const struct histogram_span span = { 0, 2 };
     static const double counts[] = { 1, 2 }, bounds[] = { 1, 2, 3 };
     struct histogram *total = NULL, h = two_buckets(HISTOGRAM_CUSTOM_SCHEMA, &span, counts);
-    struct arena *a = arena_new(0);
+    struct arena *a = arena_new(0), *scratch = arena_new(0);
 
     (void)state;
     h.zero_threshold = 0;
     h.custom = bounds;
     h.n_custom = 2;
-    assert_true(otlp_merge(&total, &h, a));
-    assert_true(otlp_merge(&total, &h, a));
+    assert_true(otlp_merge(&total, &h, scratch, a));
+    assert_true(otlp_merge(&total, &h, scratch, a));
     assert_true(total->count == 6);
     h = two_buckets(HISTOGRAM_CUSTOM_SCHEMA, &span, counts);
     h.zero_threshold = 0;
     h.custom = bounds;
     h.n_custom = 3;
-    assert_true(otlp_merge(&total, &h, a));
+    assert_true(otlp_merge(&total, &h, scratch, a));
     assert_true(total->count == 3);
     otlp_merged_free(total);
+    arena_free(scratch);
     arena_free(a);
 }
 
@@ -309,6 +419,10 @@ int main(void)
         TEST(a_delta_that_was_added_already_is_refused),
         TEST(what_was_not_stored_is_added_when_it_comes_again),
         TEST(totals_are_pushed_out_and_read_again),
+        TEST(a_delta_that_the_store_refuses_is_not_in_the_total),
+        TEST(a_delta_that_is_not_finite_is_refused),
+        TEST(a_histogram_that_contradicts_itself_is_not_in_the_total),
+        cmocka_unit_test(totals_with_many_buckets_get_coarser),
         cmocka_unit_test(histograms_add_up_at_the_coarser_scale),
         cmocka_unit_test(histograms_with_other_bounds_begin_anew),
         cmocka_unit_test(processes_that_take_turns_are_noticed),

@@ -223,6 +223,7 @@ static enum errc store(struct api *api, struct otlp *o, uint64_t *rejected, stru
             otlp_delta_undo(api->push->delta, o);
     }
     if (rc == OK) {
+        otlp_delta_settle(api->push->delta, o);
         otlp_count_unstored(o);
         count_points(api->push, o, rejected);
         compose_message(o, &res, &hints, message);

@@ -1,6 +1,7 @@
 #include "ingest/otlp_delta.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -10,6 +11,7 @@
 #include "base/vec.h"
 #include "ingest/otlp.h"
 #include "ingest/otlp_merge.h"
+#include "storage/histogram.h"
 #include "storage/matcher.h"
 
 #include "base/banned.h"
@@ -263,12 +265,70 @@ static void refuse(struct conversion *c, struct otlp_point *p, const struct tota
     drop(c->o, p);
 }
 
+/* What stands in the way of adding a histogram to a total, as text; empty for nothing. */
+static struct str fault_of_histogram(struct conversion *c, const struct histogram *h)
+{
+    struct err err = err_in(c->arena);
+
+    if (is_stale(h->sum))
+        return STR("");
+    if (!isfinite(h->sum))
+        return STR("a delta's sum is not a finite number");
+    if (histogram_check(h, &err) != OK)
+        return str_from(err_text(&err));
+    return otlp_can_merge(h) ? STR("") : STR("a delta has buckets beyond the largest number");
+}
+
+/* The same for the values of one series. */
+static struct str fault_of_series(struct conversion *c, const struct write_series *s)
+{
+    struct str fault = STR("");
+
+    for (size_t k = 0; k < s->n_samples; k++) {
+        double v = c->o->samples[s->first_sample + k].v;
+
+        if (!isfinite(v) && !is_stale(v))
+            return STR("a delta is not a finite number");
+    }
+    for (size_t k = 0; k < s->n_histograms && fault.len == 0; k++)
+        fault = fault_of_histogram(c, &c->o->histograms[s->first_histogram + k].h);
+    return fault;
+}
+
+/* Whether a point is sound: what the store would refuse, or what no later delta could make good,
+ * must not get into a total. */
+static bool check_point(struct conversion *c, struct otlp_point *p)
+{
+    for (size_t i = 0; i < p->n_series; i++) {
+        const struct write_series *s = &c->o->batch.series[p->first_series + i];
+        struct str fault = fault_of_series(c, s);
+        struct buf text = { 0 };
+
+        if (fault.len == 0)
+            continue;
+        labels_print_metric(&text, (struct labels){ s->labels, s->n_labels });
+        otlp_reject(c->o, OTLP_REJECT_INVALID, 1, "%.*s: %.*s", STR_ARG(fault),
+                    STR_ARG(buf_as_str(&text)));
+        buf_free(&text);
+        drop(c->o, p);
+        return false;
+    }
+    return true;
+}
+
 static enum errc add_histogram(struct conversion *c, struct total *t, struct write_histogram *w)
 {
+    struct arena *a = c->o->arena;
+
     if (is_stale(w->h.sum))
         return OK;
-    if (!otlp_merge(&t->h, &w->h, c->o->arena))
+    if (!otlp_merge(&t->h, &w->h, c->arena, a)) {
+        if (arena_used(a) > arena_limit(a) / 2)
+            return err_set(c->err, ERR_TOO_LARGE, 0,
+                           "the request has too many histograms with delta temporality; send it in "
+                           "parts");
         return err_set(c->err, ERR_NOMEM, 0, "no memory for a histogram with delta temporality");
+    }
     w->start_ms = t->start_ms;
     return OK;
 }
@@ -302,8 +362,11 @@ static enum errc add_series(struct conversion *c, size_t i, const struct otlp_po
 static enum errc convert_point(struct conversion *c, struct otlp_point *p)
 {
     struct total *t;
-    enum errc rc = total_of(c, p->first_series, &t);
+    enum errc rc;
 
+    if (!check_point(c, p))
+        return OK;
+    rc = total_of(c, p->first_series, &t);
     if (rc != OK)
         return rc;
     if (t->end_ms != 0 && (p->t_ms <= t->end_ms || (p->start_ms && p->start_ms < t->end_ms))) {
@@ -358,7 +421,36 @@ enum errc otlp_delta_convert(struct otlp_delta *d, struct otlp *o, struct db *db
     return rc;
 }
 
-void otlp_delta_undo(struct otlp_delta *d, const struct otlp *o)
+/* ---- taking back ---- */
+
+/* Forgets the total of a series, so that it is read from the store again. */
+static void forget_series(struct otlp_delta *d, const struct write_series *s, struct buf *labels)
+{
+    struct total *t;
+    uint32_t id;
+
+    buf_clear(labels);
+    labels_encode(labels, (struct labels){ s->labels, s->n_labels });
+    id = table_find(&d->table, hash64(labels->ptr, labels->len), same_labels, d, labels);
+    if (id == TABLE_NONE)
+        return;
+    t = &d->totals[id];
+    t->known = false;
+    t->v = 0;
+    t->end_ms = t->start_ms = 0;
+    otlp_merged_free(t->h);
+    t->h = NULL;
+}
+
+static bool is_stored(const struct otlp *o, const struct otlp_point *p)
+{
+    for (size_t i = 0; i < p->n_series; i++)
+        if (o->batch.series[p->first_series + i].n_rejected)
+            return false;
+    return true;
+}
+
+static void forget(struct otlp_delta *d, const struct otlp *o, bool unstored_only)
 {
     struct buf labels = { 0 };
 
@@ -366,22 +458,21 @@ void otlp_delta_undo(struct otlp_delta *d, const struct otlp *o)
     for (size_t i = 0; i < o->n_points; i++) {
         const struct otlp_point *p = &o->points[i];
 
-        for (size_t k = 0; p->delta && !p->dropped && k < p->n_series; k++) {
-            const struct write_series *s = &o->batch.series[p->first_series + k];
-            uint32_t id;
-
-            buf_clear(&labels);
-            labels_encode(&labels, (struct labels){ s->labels, s->n_labels });
-            id = table_find(&d->table, hash64(labels.ptr, labels.len), same_labels, d, &labels);
-            if (id == TABLE_NONE)
-                continue;
-            d->totals[id].known = false;
-            d->totals[id].v = 0;
-            d->totals[id].end_ms = d->totals[id].start_ms = 0;
-            otlp_merged_free(d->totals[id].h);
-            d->totals[id].h = NULL;
-        }
+        if (!p->delta || p->dropped || (unstored_only && is_stored(o, p)))
+            continue;
+        for (size_t k = 0; k < p->n_series; k++)
+            forget_series(d, &o->batch.series[p->first_series + k], &labels);
     }
     pthread_mutex_unlock(&d->lock);
     buf_free(&labels);
+}
+
+void otlp_delta_undo(struct otlp_delta *d, const struct otlp *o)
+{
+    forget(d, o, false);
+}
+
+void otlp_delta_settle(struct otlp_delta *d, const struct otlp *o)
+{
+    forget(d, o, true);
 }

@@ -148,29 +148,83 @@ static bool can_add(const struct histogram *x, const struct histogram *y)
                    || memcmp(x->custom, y->custom, x->n_custom * sizeof *x->custom) == 0));
 }
 
-bool otlp_merge(struct histogram **total, struct histogram *delta, struct arena *a)
+/* *sum, which is a copy of delta, becomes before and delta together. */
+static bool add(const struct histogram *before, const struct histogram *delta, struct arena *a,
+                struct histogram *sum)
 {
-    struct histogram sum = *delta, *copy;
-    const struct histogram *before = *total;
+    int32_t schema = before->schema < delta->schema ? before->schema : delta->schema;
+    uint32_t down = (uint32_t)(before->schema - schema);
+    uint32_t down_delta = (uint32_t)(delta->schema - schema);
 
-    if (before && can_add(before, delta)) {
-        int32_t schema = before->schema < delta->schema ? before->schema : delta->schema;
-        uint32_t down = (uint32_t)(before->schema - schema);
-        uint32_t down_delta = (uint32_t)(delta->schema - schema);
+    sum->schema = schema;
+    sum->count += before->count;
+    sum->sum += before->sum;
+    sum->zero_count += before->zero_count;
+    return add_side(&before->positive, down, &delta->positive, down_delta, a, &sum->positive)
+           && add_side(&before->negative, down, &delta->negative, down_delta, a, &sum->negative);
+}
 
-        sum.schema = schema;
-        sum.count += before->count;
-        sum.sum += before->sum;
-        sum.zero_count += before->zero_count;
-        if (!add_side(&before->positive, down, &delta->positive, down_delta, a, &sum.positive)
-            || !add_side(&before->negative, down, &delta->negative, down_delta, a, &sum.negative))
+/* ---- a bound for totals ---- */
+
+/* Whether a side of exponential buckets covers too many even at the coarsest schema. */
+static bool is_wide(const struct histogram_side *s, int32_t schema)
+{
+    int64_t n = 0;
+
+    for (uint32_t i = 0; i < s->n_spans; i++)
+        n += (i > 0 ? s->spans[i].offset : 0) + (int64_t)s->spans[i].length;
+    /* two more when both ends lie inside a coarse bucket */
+    return (n >> (schema - HISTOGRAM_MIN_SCHEMA)) + 2 > OTLP_MERGED_BUCKETS;
+}
+
+bool otlp_can_merge(const struct histogram *h)
+{
+    return h->schema == HISTOGRAM_CUSTOM_SCHEMA
+           || (!is_wide(&h->positive, h->schema) && !is_wide(&h->negative, h->schema));
+}
+
+static bool has_many(const struct histogram *h)
+{
+    return h->schema != HISTOGRAM_CUSTOM_SCHEMA
+           && (h->positive.n_counts > OTLP_MERGED_BUCKETS
+               || h->negative.n_counts > OTLP_MERGED_BUCKETS);
+}
+
+/* Makes h coarser while it has too many buckets. */
+static bool thin_out(struct histogram *h, struct arena *a)
+{
+    const struct histogram_side none = { 0 };
+
+    for (; has_many(h) && h->schema > HISTOGRAM_MIN_SCHEMA; h->schema--)
+        if (!add_side(&h->positive, 1, &none, 0, a, &h->positive)
+            || !add_side(&h->negative, 1, &none, 0, a, &h->negative))
+            return false;
+    return true;
+}
+
+bool otlp_merge(struct histogram **total, struct histogram *delta, struct arena *scratch,
+                struct arena *a)
+{
+    struct histogram sum = *delta, *copy, *out;
+
+    arena_reset(scratch);
+    if (*total && can_add(*total, delta) && !add(*total, delta, scratch, &sum))
+        return false;
+    if (!thin_out(&sum, scratch))
+        return false;
+    if (has_many(&sum)) {
+        sum = *delta;
+        if (!thin_out(&sum, scratch))
             return false;
     }
     copy = otlp_merged_new(&sum);
-    if (!copy)
+    out = copy ? histogram_copy(a, &sum) : NULL;
+    if (!out) {
+        otlp_merged_free(copy);
         return false;
+    }
     otlp_merged_free(*total);
     *total = copy;
-    *delta = sum;
+    *delta = *out;
     return true;
 }
