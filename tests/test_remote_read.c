@@ -206,6 +206,37 @@ static void samples_come_as_one_message(void **state)
     buf_free(&result);
 }
 
+static void limits_are_of_all_queries_together(void **state)
+{
+    struct fixture *f = *state;
+    struct remote_read_limits limits = remote_read_limits_default();
+    struct buf b = { 0 }, out = { 0 };
+    struct remote_read rr;
+    size_t whole;
+
+    append(f, "up job=a", T0_MS, 1);
+    append(f, "up job=a", T0_MS + 15000, 2);
+    put_query(&b, MATCH_EQ, "job", "a");
+    put_query(&b, MATCH_EQ, "job", "a");
+    assert_int_equal(parse(f, &b, &rr), OK);
+    limits.max_samples = 4;
+    assert_int_equal(remote_read_samples(&rr, f->db, &limits, &out, &f->err), OK);
+    whole = out.len;
+    for (limits.max_samples = 1; limits.max_samples < 4; limits.max_samples++) {
+        buf_clear(&out);
+        assert_int_equal(remote_read_samples(&rr, f->db, &limits, &out, &f->err), ERR_LIMIT);
+    }
+    for (limits.max_bytes = 1; limits.max_bytes < whole; limits.max_bytes++) {
+        buf_clear(&out);
+        assert_int_equal(remote_read_samples(&rr, f->db, &limits, &out, &f->err), ERR_LIMIT);
+    }
+    buf_clear(&out);
+    assert_int_equal(remote_read_samples(&rr, f->db, &limits, &out, &f->err), OK);
+    assert_int_equal(out.len, whole);
+    remote_read_free(&rr);
+    buf_free(&out);
+}
+
 static void external_labels_are_added_and_asked_for(void **state)
 {
     const struct label external[] = { { STR("a"), STR("first") },
@@ -540,6 +571,7 @@ int main(void)
         WITH_DB(the_first_known_answer_is_chosen),
         WITH_DB(bad_requests_say_what_is_wrong),
         WITH_DB(samples_come_as_one_message),
+        WITH_DB(limits_are_of_all_queries_together),
         WITH_DB(external_labels_are_added_and_asked_for),
         WITH_DB(long_answer_comes_in_batches_and_whole),
         WITH_DB(empty_answer_has_no_frames),

@@ -271,14 +271,21 @@ struct whole {
     struct buf series; /* a TimeSeries */
     struct buf histogram;
     struct column column;
-    uint64_t n_samples;
+    uint64_t *n_samples; /* of the whole answer */
+    size_t before;       /* bytes of the results before */
 };
 
+static bool is_too_large(const struct whole *w)
+{
+    return w->before + w->out->len + w->series.len > w->limits->max_bytes;
+}
+
+/* Ends early when the answer is too large. */
 static void put_samples(struct whole *w)
 {
     const struct column *c = &w->column;
 
-    for (size_t i = 0; i < c->n; i++) {
+    for (size_t i = 0; i < c->n && !is_too_large(w); i++) {
         if (!c->h || !c->h[i]) {
             put_sample(&w->series, c->t_ms[i], c->v[i]);
             continue;
@@ -299,19 +306,19 @@ static enum errc add_series(struct whole *w, const struct selection *s, const st
         rc = db_read(s->view, f->series, q->min_t_ms, q->max_t_ms, &w->column, err);
     if (rc || w->column.n == 0)
         return rc;
-    w->n_samples += w->column.n;
-    if (w->n_samples > w->limits->max_samples)
+    *w->n_samples += w->column.n;
+    if (*w->n_samples > w->limits->max_samples)
         return err_set(err, ERR_LIMIT, 0, "exceeded sample limit (%llu)",
                        (unsigned long long)w->limits->max_samples);
     buf_clear(&w->series);
     put_labels(&w->series, f->labels);
     put_samples(w);
-    put_bytes(w->out, 1, w->series.ptr, w->series.len);
-    if (w->out->len > w->limits->max_bytes)
+    if (is_too_large(w))
         return err_set(err, ERR_LIMIT, 0,
                        "the answer needs more than %zu bytes; ask for less, or for "
                        "STREAMED_XOR_CHUNKS",
                        w->limits->max_bytes);
+    put_bytes(w->out, 1, w->series.ptr, w->series.len);
     return w->out->failed || w->series.failed
                ? err_set(err, ERR_NOMEM, 0, "remote read: out of memory")
                : OK;
@@ -319,11 +326,13 @@ static enum errc add_series(struct whole *w, const struct selection *s, const st
 
 static enum errc add_result(const struct remote_read *rr, struct db *db,
                             const struct remote_read_query *q,
-                            const struct remote_read_limits *limits, struct buf *out,
-                            struct err *err)
+                            const struct remote_read_limits *limits, uint64_t *n_samples,
+                            struct buf *out, struct err *err)
 {
     struct buf result = { 0 };
-    struct whole w = { .limits = limits, .out = &result };
+    struct whole w = {
+        .limits = limits, .out = &result, .n_samples = n_samples, .before = out->len
+    };
     struct selection s;
     enum errc rc = selection_open(db, q, rr->external, limits, &s, err);
 
@@ -345,10 +354,11 @@ enum errc remote_read_samples(const struct remote_read *rr, struct db *db,
                               const struct remote_read_limits *limits, struct buf *out,
                               struct err *err)
 {
+    uint64_t n_samples = 0;
     enum errc rc = OK;
 
     for (size_t i = 0; !rc && i < rr->n_queries; i++)
-        rc = add_result(rr, db, &rr->queries[i], limits, out, err);
+        rc = add_result(rr, db, &rr->queries[i], limits, &n_samples, out, err);
     return !rc && out->failed ? err_set(err, ERR_NOMEM, 0, "remote read: out of memory") : rc;
 }
 
