@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -364,6 +365,43 @@ static void who_only_cancels_is_disconnected(void **state)
     close(fd);
 }
 
+/* The client has the last descriptor; the server can accept it once there are more. */
+static void who_comes_without_a_descriptor_left_is_served_later(void **state)
+{
+    struct fixture *fx = *state;
+    struct rlimit before, tight;
+    struct client c = { .status = -1, .grpc_status = -1 };
+    struct buf message = framed(0, (struct bytes){ (const uint8_t *)"hi", 2 });
+    nghttp2_session *session = client_session(&c);
+    nghttp2_data_provider provider = { .source.ptr = &c, .read_callback = read_body };
+    nghttp2_nv headers[] = { pair(":method", "POST"), pair(":scheme", "http"), pair(":path", ECHO),
+                             pair(":authority", "x"), pair("content-type", GRPC) };
+    struct timeval brief = { .tv_usec = 100000 };
+    int last = dup(0), fd;
+    char byte;
+
+    assert_true(last >= 0);
+    close(last);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    tight = (struct rlimit){ (rlim_t)last + 1, before.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    fd = client_connect(fx->options.listener.port);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &brief, sizeof brief);
+    assert_int_equal(recv(fd, &byte, 1, 0), -1); /* a server's first words are its settings */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ .tv_sec = 20 }, sizeof brief);
+    c.to_send = buf_as_bytes(&message);
+    assert_true(nghttp2_submit_request(session, NULL, headers, ARRAY_LEN(headers), &provider, NULL)
+                > 0);
+    run_client(fd, session, &c);
+    assert_int_equal(c.grpc_status, 0);
+    assert_int_equal(c.body.len, 7);
+    nghttp2_session_del(session);
+    close(fd);
+    buf_free(&c.body);
+    buf_free(&message);
+}
+
 static void a_stop_waits_for_nobody_who_is_idle(void **state)
 {
     struct fixture *fx = *state;
@@ -385,6 +423,7 @@ int main(void)
         TEST(messages_are_bounded_as_sent_and_decoded),
         TEST(garbage_is_disconnected),
         TEST(who_only_cancels_is_disconnected),
+        TEST(who_comes_without_a_descriptor_left_is_served_later),
         TEST(a_stop_waits_for_nobody_who_is_idle),
     };
 

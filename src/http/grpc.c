@@ -89,6 +89,7 @@ struct grpc_server {
     struct conn *conns;
     size_t n_conns, bodies_bytes;
     bool accepting;
+    bool pausing;         /* the listener is not watched until the next tick */
     pthread_mutex_t lock; /* guards the next three */
     struct call *done;
     size_t n_running;
@@ -545,14 +546,38 @@ static bool receive(struct conn *conn)
            && conn->canceled <= MAX_CANCELED;
 }
 
+/* The listener stays readable while nothing can be accepted, for want of descriptors or memory:
+ * waiting for it would not wait. */
+static void pause_accepting(struct grpc_server *s)
+{
+    s->pausing = epoll_ctl(s->epoll, EPOLL_CTL_DEL, s->o.listener.fd, NULL) == 0;
+}
+
+static void resume_accepting(struct grpc_server *s)
+{
+    struct epoll_event listener = { .events = EPOLLIN, .data.ptr = s };
+
+    if (s->pausing && s->accepting)
+        s->pausing = epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->o.listener.fd, &listener) != 0;
+}
+
+/* What failed for the client's sake, or for nothing, is no reason to wait. */
+static bool is_short_of_something(int error)
+{
+    return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
+}
+
 static void accept_one(struct grpc_server *s)
 {
     int fd = accept4(s->o.listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     struct conn *conn;
     struct epoll_event event;
 
-    if (fd < 0)
+    if (fd < 0) {
+        if (is_short_of_something(errno))
+            pause_accepting(s);
         return;
+    }
     conn = s->n_conns < s->o.max_connections ? calloc(1, sizeof *conn) : NULL;
     if (conn) {
         conn->server = s;
@@ -710,6 +735,7 @@ static void *io_thread(void *arg)
                 serve_conn(s, events[i].data.ptr, events[i].events);
         if (clock_mono_ns(&clock_system) - swept_ns > (int64_t)TICK_MS * 1000000) {
             close_idle(s);
+            resume_accepting(s);
             swept_ns = clock_mono_ns(&clock_system);
         }
     }
