@@ -552,6 +552,33 @@ static void a_query_ends_at_its_deadline(void **state)
     assert_int_equal(run_range(f, &o, "q", &text), OK);
 }
 
+static int64_t count_look(void *ctx)
+{
+    int64_t *looks = ctx;
+
+    return ++*looks;
+}
+
+static void the_clock_is_looked_at_among_histograms(void **state)
+{
+    static const char *const queries[] = { "histogram_count(lat)", "histogram_quantile(0.5, lat)" };
+    struct fixture *f = *state;
+    struct query_options o = f->options;
+    int64_t looks;
+    const struct clock clock = { .mono_ns = count_look, .ctx = &looks };
+
+    o.clock = &clock;
+    for (size_t i = 0; i < ARRAY_LEN(queries); i++) {
+        struct err err = err_in(f->arena);
+        struct query_result *r;
+
+        looks = 0;
+        assert_int_equal(query_range(&o, str_from(queries[i]), 0, 10 * MINUTE, 60, &r, &err), OK);
+        assert_true(looks > 3 * 10000 / 64);
+        query_result_free(r);
+    }
+}
+
 static void a_query_can_be_canceled(void **state)
 {
     struct fixture *f = *state;
@@ -660,6 +687,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(samples_held_are_limited, set_up, tear_down),
         cmocka_unit_test_setup_teardown(memory_is_limited, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_query_ends_at_its_deadline, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_clock_is_looked_at_among_histograms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_query_can_be_canceled, set_up, tear_down),
         cmocka_unit_test_setup_teardown(samples_are_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_negated_nan_is_a_value, set_up, tear_down),

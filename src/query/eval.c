@@ -33,6 +33,11 @@ enum errc query_poll(struct query *q, struct err *err)
     return OK;
 }
 
+enum errc query_poll_at(struct query *q, size_t i, struct err *err)
+{
+    return i % 64 == 0 ? query_poll(q, err) : OK;
+}
+
 enum errc query_hold(struct query *q, uint64_t samples, struct err *err)
 {
     struct query_shared *s = q->shared;

@@ -69,6 +69,8 @@ MUST_USE enum errc values_new(struct query *q, double **out, struct err *err);
 
 /* To be called in inner loops, about every ten thousand samples: ERR_TIMEOUT, ERR_CANCELED. */
 MUST_USE enum errc query_poll(struct query *q, struct err *err);
+/* The same at step i of a loop over histograms, where each may be large: every 64th time. */
+MUST_USE enum errc query_poll_at(struct query *q, size_t i, struct err *err);
 
 /* Counts samples held in memory: ERR_LIMIT `query processing would load too many samples into
  * memory in query execution`. query_release gives them back. */

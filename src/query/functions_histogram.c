@@ -146,10 +146,11 @@ static enum errc add_native(struct histograms *h, const struct fseries *s, struc
             || (rc = query_hold(h->q, h->q->steps.n, err)) != OK)
             return rc;
         h->held += h->q->steps.n;
-        for (size_t i = 0; i < h->q->steps.n; i++)
-            if (series_histogram(s, i))
+        for (size_t i = 0; rc == OK && i < h->q->steps.n; i++) {
+            rc = query_poll_at(h->q, i, err);
+            if (rc == OK && series_histogram(s, i))
                 native->results[p][i] = native_result(h, s, p, i);
-        rc = query_poll(h->q, err);
+        }
     }
     return rc;
 }

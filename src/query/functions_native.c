@@ -21,10 +21,13 @@ struct numbers {
 static enum errc number_series(void *ctx, struct fseries *s, struct err *err)
 {
     const struct numbers *n = ctx;
+    enum errc rc;
 
     if (!series_keep_histograms(s, n->q->steps.n))
         return OK;
     for (size_t i = 0; i < n->q->steps.n; i++) {
+        if ((rc = query_poll_at(n->q, i, err)) != OK)
+            return rc;
         if (is_absent(s->v[i]))
             continue;
         s->v[i] = n->of(s->h[i]);
