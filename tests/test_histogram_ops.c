@@ -289,6 +289,48 @@ static void sums_keep_what_cancels(void **state)
     arena_free(a);
 }
 
+static void a_sum_of_one_has_all_its_buckets(void **state)
+{
+    struct arena *a = arena_new(0);
+    const struct histogram *h =
+        parse(a, "count:9 z_bucket:1 z_bucket_w:1 offset:-1 buckets:[1 2 3] n_buckets:[2]");
+    struct histogram_sum s = { .arena = a };
+
+    (void)state;
+    assert_true(histogram_sum_add(&s, h, 1));
+    assert_true(histogram_equal(histogram_sum_result(&s, a, false), h));
+    assert_true(histogram_equal(histogram_compacted(a, h), h));
+    arena_free(a);
+}
+
+static void other_bounds_take_no_memory_each_time(void **state)
+{
+    static const char *const others[] = {
+        "schema:-53 count:3 sum:1 custom_values:[1 2 3 4] buckets:[1 1 0 0 1]",
+        "schema:-53 count:3 sum:1 custom_values:[0.5 1 3 4 5] buckets:[0 1 1 0 0 1]",
+        "schema:-53 count:3 sum:1 custom_values:[1 4] buckets:[1 1 1]",
+    };
+    struct arena *texts = arena_new(0), *a = arena_new(0);
+    const struct histogram *h[ARRAY_LEN(others)];
+    struct histogram_sum s = { .arena = a };
+    size_t used = 0;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        h[i] = parse(texts, others[i]);
+        assert_true(histogram_sum_add(&s, h[i], 1));
+        used = i < 2 ? arena_used(a) : used; /* with room for two sets of bounds */
+    }
+    for (size_t i = 0; i < 300; i++)
+        assert_true(histogram_sum_add(&s, h[i % ARRAY_LEN(others)], 1));
+    assert_int_equal(arena_used(a), used);
+    assert_int_equal(s.notes, HISTOGRAMS_RECONCILED);
+    assert_histogram(histogram_sum_result(&s, a, true),
+                     "{count:909, sum:303, [-Inf,1]:303, (1,4]:303, (4,+Inf]:303} schema -53 1 4");
+    arena_free(texts);
+    arena_free(a);
+}
+
 static void means_do_not_overflow(void **state)
 {
     struct arena *a = arena_new(0);
@@ -469,6 +511,8 @@ int main(void)
         cmocka_unit_test(sums_do_not_depend_on_the_order),
         cmocka_unit_test(sums_have_all_observations),
         cmocka_unit_test(sums_keep_what_cancels),
+        cmocka_unit_test(a_sum_of_one_has_all_its_buckets),
+        cmocka_unit_test(other_bounds_take_no_memory_each_time),
         cmocka_unit_test(means_do_not_overflow),
         cmocka_unit_test(wide_gaps_survive),
         cmocka_unit_test(scaling_by_a_negative_makes_a_gauge),

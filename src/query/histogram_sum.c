@@ -75,7 +75,7 @@ static int64_t mapped(struct bucket_map *m, int64_t index)
 }
 
 /* The buckets of a side as they go into a sum, those that go to the same place one after the other;
- * of exponential ones only those beyond the zero bucket. */
+ * of exponential ones only those beyond the zero bucket, but all of the first histogram's. */
 struct incoming {
     const struct histogram_sum *s;
     const struct histogram *h;
@@ -367,25 +367,42 @@ static bool same_bounds(const struct histogram_sum *s, const struct histogram *h
     return true;
 }
 
-/* Leaves the bounds that both have. */
-static bool intersect_bounds(struct histogram_sum *s, const struct histogram *h)
+/* How many bounds both have; they are put into kept unless it is NULL. */
+static uint32_t common_bounds(const struct histogram_sum *s, const struct histogram *h,
+                              double *kept)
 {
-    struct histogram old = { .schema = s->schema, .custom = s->custom, .n_custom = s->n_custom };
-    double *kept = arena_alloc(s->arena, s->n_custom * sizeof *kept);
     uint32_t n = 0, j = 0;
 
-    if (!kept)
-        return false;
     for (uint32_t i = 0; i < s->n_custom; i++) {
         while (j < h->n_custom && h->custom[j] < s->custom[i])
             j++;
-        if (j < h->n_custom && h->custom[j] == s->custom[i])
-            kept[n++] = s->custom[i];
+        if (j == h->n_custom || h->custom[j] != s->custom[i])
+            continue;
+        if (kept)
+            kept[n] = s->custom[i];
+        n++;
     }
-    list_map(&s->positive, (struct bucket_map){ .h = &old, .custom = kept, .n_custom = n });
-    s->custom = kept;
-    s->n_custom = n;
+    return n;
+}
+
+/* Leaves the bounds that both have. However often it happens, two arrays do. */
+static bool intersect_bounds(struct histogram_sum *s, const struct histogram *h)
+{
+    struct histogram old = { .schema = s->schema, .custom = s->custom, .n_custom = s->n_custom };
+    uint32_t n = common_bounds(s, h, NULL);
+    double *was;
+
     s->notes |= HISTOGRAMS_RECONCILED;
+    if (n == s->n_custom)
+        return true;
+    if (!s->spare && !(s->spare = arena_alloc(s->arena, s->n_custom * sizeof *s->spare)))
+        return false;
+    (void)common_bounds(s, h, s->spare);
+    list_map(&s->positive, (struct bucket_map){ .h = &old, .custom = s->spare, .n_custom = n });
+    was = s->custom;
+    s->custom = s->spare;
+    s->spare = was;
+    s->n_custom = n;
     return true;
 }
 
@@ -440,9 +457,11 @@ static bool fit(struct histogram_sum *s, const struct histogram *h, double *zero
 }
 
 static struct incoming incoming_of(const struct histogram_sum *s, const struct histogram *h,
-                                   const struct histogram_side *side)
+                                   const struct histogram_side *side, bool first)
 {
-    struct incoming in = { .s = s, .h = h, .cursor = bucket_cursor(side, false) };
+    struct incoming in = {
+        .s = s, .h = h, .cursor = bucket_cursor(side, false), .beyond_zero = first
+    };
 
     if (is_custom(s))
         in.map = (struct bucket_map){ .h = h, .custom = s->custom, .n_custom = s->n_custom };
@@ -468,8 +487,8 @@ bool histogram_sum_add(struct histogram_sum *s, const struct histogram *h, doubl
     compensated_add(factor * zeros, &s->zero_count, &s->c_zero_count);
     compensated_add(factor * h->count, &s->count, &s->c_count);
     compensated_add(factor * h->sum, &s->sum, &s->c_sum);
-    return list_add(s->arena, &s->positive, incoming_of(s, h, &h->positive), factor)
-           && list_add(s->arena, &s->negative, incoming_of(s, h, &h->negative), factor);
+    return list_add(s->arena, &s->positive, incoming_of(s, h, &h->positive, first), factor)
+           && list_add(s->arena, &s->negative, incoming_of(s, h, &h->negative, first), factor);
 }
 
 static void scale_list(struct bucket_list *l, double factor, double divisor)

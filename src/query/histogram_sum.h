@@ -41,7 +41,7 @@ struct histogram_sum {
     double count, c_count, sum, c_sum, zero_count, c_zero_count;
     double zero_threshold;
     struct bucket_list positive, negative;
-    double *custom;
+    double *custom, *spare; /* spare: NULL, or room for other bounds */
     uint32_t n_custom;
 };
 
