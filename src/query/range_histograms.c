@@ -177,6 +177,10 @@ static enum errc extrapolated(struct growth *g, struct outcome *out, struct err 
         return eval_arena_full(g->site->q, err);
     if (born && w->n > 1 && !grow(g, w->h[0], 1))
         return eval_arena_full(g->site->q, err);
+    if (g->sum.notes & HISTOGRAMS_INCOMPATIBLE) { /* the first sample, reset away but born inside */
+        warn_of_schemas(g->site);
+        return OK;
+    }
     count = g->sum.count + g->sum.c_count;
     return finish_growth(g, growth_factor(w, w->h[0]->count, count, g->is_counter, g->is_rate), out,
                          err);
