@@ -93,13 +93,18 @@ static void ten_are_shown_and_the_rest_counted(void **state)
     assert_int_equal(f->n, 0);
 }
 
-static void a_long_text_is_kept_whole(void **state)
+static void a_long_text_is_kept_whole_and_once(void **state)
 {
     struct fixture *f = *state;
     char name[2000];
+    size_t used;
 
     memset(name, 'n', sizeof name);
     annotate(&f->q, ANNOTATION_INFO, 0, "%.*s", (int)sizeof name, name);
+    used = arena_used(f->q.arena);
+    for (int i = 0; i < 100; i++)
+        annotate(&f->q, ANNOTATION_INFO, 0, "%.*s", (int)sizeof name, name);
+    assert_int_equal(arena_used(f->q.arena), used);
     read_texts(f, ANNOTATION_INFO);
     assert_int_equal(f->texts[0].len, strlen("PromQL info: ") + sizeof name + strlen(" (1:1)"));
 }
@@ -110,7 +115,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(texts_have_a_prefix_and_a_position, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_same_text_counts_once_per_kind, set_up, tear_down),
         cmocka_unit_test_setup_teardown(ten_are_shown_and_the_rest_counted, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_long_text_is_kept_whole, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_long_text_is_kept_whole_and_once, set_up, tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -72,20 +72,21 @@ static void annotate_va(struct query *q, enum annotation_kind kind, uint32_t pos
 static void annotate_va(struct query *q, enum annotation_kind kind, uint32_t pos, bool count,
                         const char *fmt, va_list ap)
 {
-    char text[SHORT_TEXT]; /* most calls repeat a text: nothing is allocated for those */
-    const char *p = text;
+    char text[SHORT_TEXT], *p = text; /* most calls repeat a text: only new ones are kept */
+    struct buf whole = { 0 };
     va_list again;
     int n;
 
     va_copy(again, ap);
     n = vsnprintf(text, sizeof text, fmt, ap);
-    if (n >= (int)sizeof text)
-        p = arena_vprintf(q->arena, fmt, again);
+    if (n >= (int)sizeof text && (p = (char *)buf_reserve(&whole, (size_t)n + 1)) != NULL)
+        vsnprintf(p, (size_t)n + 1, fmt, again);
     va_end(again);
-    if (n < 0 || !p)
-        return;
-    q->annotations->query_text = q->text;
-    add(q->annotations, kind, pos, (struct str){ p, (size_t)n }, count);
+    if (n >= 0 && p) {
+        q->annotations->query_text = q->text;
+        add(q->annotations, kind, pos, (struct str){ p, (size_t)n }, count);
+    }
+    buf_free(&whole);
 }
 
 void annotate(struct query *q, enum annotation_kind kind, uint32_t pos, const char *fmt, ...)
