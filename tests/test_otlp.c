@@ -460,7 +460,7 @@ static void bucket_counts_that_are_cut_short_are_bad_data(void **state)
     struct fixture *fx = *state;
     struct buf side = { 0 };
 
-    pb_put_bytes(&side, 2, (struct bytes){ (const uint8_t *)"\1\200", 2 });
+    pb_put_bytes(&side, 2, (struct bytes){ (const uint8_t *)"\1\2\200", 3 });
     pb_put_message(&fx->point, 8, &side);
     buf_free(&side);
     end_exponential(fx, 0, 1);
