@@ -182,7 +182,7 @@ static void read_packed_refs(struct parse *p, const struct pb_field *f)
     const uint8_t *outer;
     uint32_t *to;
 
-    if (!reserve_refs(p, f->bytes.len))
+    if (f->bytes.len == 0 || !reserve_refs(p, f->bytes.len))
         return;
     outer = pb_enter(&p->r, f);
     to = rw->refs + rw->n_refs;
@@ -235,7 +235,7 @@ static bool resolve(struct parse *p, size_t first)
 
     if (!reserve_labels(p, n / 2))
         return false;
-    to = rw->labels + rw->n_labels;
+    to = n > 1 ? rw->labels + rw->n_labels : NULL; /* NULL + 0 is undefined */
     for (size_t i = first; sound && i < rw->n_refs; i += 2, to++)
         sound = symbol(rw, rw->refs[i], &to->name) && symbol(rw, rw->refs[i + 1], &to->value);
     if (UNLIKELY(!sound)) {
@@ -511,10 +511,11 @@ static bool has_content(struct remote_write2 *rw, const struct write_series *s, 
 
 static void set_starts(struct remote_write2 *rw, const struct write_series *s, int64_t created_ms)
 {
-    struct write_histogram *h = rw->values.histograms + s->first_histogram;
+    struct write_histogram *h;
 
-    if (created_ms == 0)
+    if (created_ms == 0 || s->n_samples + s->n_histograms == 0)
         return;
+    h = s->n_histograms ? rw->values.histograms + s->first_histogram : NULL;
     rw->has_starts |= s->n_samples > 0;
     for (size_t i = s->first_sample; i < s->first_sample + s->n_samples; i++)
         if (rw->start_ms[i] == 0)

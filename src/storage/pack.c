@@ -277,6 +277,7 @@ static bool directory_is_sound(const struct pack *p)
 
     for (size_t i = 0; i < p->n_chunks; i++) {
         struct pack_chunk c;
+        uint32_t begins_with;
 
         if (i % PACK_BLOCK_CHUNKS == 0) {
             struct pack_iter next = walk_block(p, i / PACK_BLOCK_CHUNKS);
@@ -285,8 +286,10 @@ static bool directory_is_sound(const struct pack *p)
                 return false;
             w = next;
         }
+        begins_with = w.id;
         c = walk_next(&w);
-        if (w.bad || !is_sound_chunk(&c, i ? &last : NULL))
+        if (w.bad || !is_sound_chunk(&c, i ? &last : NULL)
+            || (i % PACK_BLOCK_CHUNKS == 0 && c.id != begins_with)) /* or pack_find() would err */
             return false;
         last = c;
     }

@@ -97,6 +97,13 @@ static void add_histograms(struct db *db, struct str name, bool custom)
     buf_free(&res.text);
 }
 
+static struct db *kept;
+
+static void close_store(void)
+{
+    db_close(kept);
+}
+
 static struct db *store(void)
 {
     struct db_options o = db_options_default();
@@ -119,15 +126,16 @@ static struct db *store(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static struct db *db; /* made once, used by all runs */
     struct str text = { (const char *)data, size };
     struct arena *arena = arena_new(1 << 20);
     struct err err = err_in(arena);
     struct query_result *r = NULL;
 
-    if (!db)
-        db = store();
-    struct query_options o = query_options_default(db);
+    if (!kept) { /* made once, used by all runs */
+        kept = store();
+        atexit(close_store);
+    }
+    struct query_options o = query_options_default(kept);
 
     o.max_samples = 20000;
     o.max_bytes = 8 << 20;
