@@ -312,6 +312,51 @@ static void a_file_that_lacks_only_free_pages_opens(void **state)
     close_fixture(&f);
 }
 
+/* The key of entry i: in no order, as hashes are. */
+static struct bytes scattered_key(uint32_t i, uint8_t key[4])
+{
+    store_u32be(key, i * 2654435761u);
+    return (struct bytes){ key, 4 };
+}
+
+/* Pages that a transaction has changed are elsewhere in memory than those of the file. */
+static void a_transaction_reads_what_it_has_changed(void **state)
+{
+    enum { ENTRIES = 3000, LARGE = 20000 };
+    static const uint8_t text[LARGE] = { 1, 2, 3 };
+    struct fixture f = open_fixture(state);
+    struct kv *kv = must_open(&f);
+    struct kv_cursor c;
+    struct bytes value;
+    uint8_t key[4];
+    size_t n = 0;
+
+    for (int round = 0; round < 2; round++) {
+        struct kv_txn *t = must_write(&f, kv);
+
+        for (uint32_t i = 0; i < ENTRIES; i++) {
+            struct bytes written = { text,
+                                     i % 500 == 0 ? LARGE : 100 + (i + (uint32_t)round) % 200 };
+
+            if (round > 0)
+                assert_ok(&f, kv_get(t, 0, scattered_key(i, key), &value, &f.err));
+            assert_ok(&f, kv_put(t, 0, scattered_key(i, key), written, &f.err));
+            assert_ok(&f, kv_get(t, 0, scattered_key(i, key), &value, &f.err));
+            assert_bytes(value, written);
+        }
+        assert_ok(&f, kv_cursor_open(t, 0, &c, &f.err));
+        n = 0;
+        for (enum errc rc = kv_seek(&c, (struct bytes){ text, 1 }, &f.err); rc != ERR_NOT_FOUND;
+             rc = kv_next(&c, &f.err), n++)
+            assert_ok(&f, rc);
+        kv_cursor_close(&c);
+        assert_ok(&f, kv_commit(t, &f.err));
+    }
+    assert_true(n > ENTRIES / 2);
+    kv_close(kv);
+    close_fixture(&f);
+}
+
 static void a_full_map_says_so(void **state)
 {
     struct fixture f = open_fixture(state);
@@ -393,6 +438,7 @@ int main(void)
         CASE(an_unfinished_creation_is_begun_again),
         CASE(a_truncated_file_is_refused_and_left_as_it_is),
         CASE(a_file_that_lacks_only_free_pages_opens),
+        CASE(a_transaction_reads_what_it_has_changed),
         CASE(a_full_map_says_so),
         CASE(remove_takes_the_lock_file_too),
     };

@@ -39,6 +39,8 @@ enum { NO_TABLE = UINT32_MAX }; /* in kv.tables: one that a file opened for read
 struct kv_txn {
     struct kv *kv;
     MDB_txn *mdb;
+    bool
+        writes; /* then what it has changed is in memory of LMDB's, which is not aligned to pages */
 };
 
 /* ---- errors ---- */
@@ -474,6 +476,7 @@ static enum errc begin(struct kv *kv, unsigned flags, struct kv_txn **out, struc
         return fail(err, kv->path, "begin a transaction on", mdb);
     }
     t->kv = kv;
+    t->writes = !(flags & MDB_RDONLY);
     *out = t;
     return OK;
 }
@@ -507,29 +510,41 @@ void kv_abort(struct kv_txn *t)
 
 /* ---- entries ---- */
 
-/* Takes over what LMDB found. A small value lies within a page. A large one has its own pages, of
- * which the first starts with a header: page number u64, two unused bytes, flags u16, number of
- * pages u32. A length that fits neither is a damaged node, and believing it would mean reading past
- * the file. */
-static enum errc take_value(const struct kv *kv, MDB_val v, struct bytes *value, struct err *err)
+/* Whether a key or value can lie within one page. */
+static bool is_in_page(const struct kv_txn *t, MDB_val v)
 {
-    enum { HEADER = 16, AT_PAGES = 12 };
-    size_t offset = (uintptr_t)v.mv_data % kv->page_bytes;
+    size_t offset = t->writes ? 0 : (uintptr_t)v.mv_data % t->kv->page_bytes;
 
-    *value = (struct bytes){ v.mv_data, v.mv_size };
-    if (offset + v.mv_size <= kv->page_bytes)
-        return OK;
-    if (offset == HEADER) {
-        uint64_t n_pages = load_u32le(value->ptr - HEADER + AT_PAGES);
-        uint64_t page = load_u64le(value->ptr - HEADER);
-        MDB_envinfo info;
+    return v.mv_size <= t->kv->page_bytes - offset;
+}
 
-        if (mdb_env_info(kv->env, &info) == 0 && page <= info.me_last_pgno
-            && n_pages <= info.me_last_pgno + 1 - page
-            && v.mv_size <= n_pages * kv->page_bytes - HEADER)
-            return OK;
+/* Whether a value has pages of its own. The first starts with a header: page number u64, two unused
+ * bytes, flags u16, number of pages u32. */
+static bool has_pages(const struct kv_txn *t, MDB_val v)
+{
+    enum { HEADER = 16, AT_FLAGS = 10, AT_PAGES = 12, OVERFLOW = 4 };
+    const uint8_t *header = (const uint8_t *)v.mv_data - HEADER;
+    uint64_t n_pages = load_u32le(header + AT_PAGES), page = load_u64le(header);
+    uint64_t end = t->kv->map_bytes / t->kv->page_bytes;
+    MDB_envinfo info;
+
+    if (!t->writes) {
+        if ((uintptr_t)header % t->kv->page_bytes != 0 || mdb_env_info(t->kv->env, &info) != 0)
+            return false;
+        end = info.me_last_pgno + 1;
     }
-    return fail(err, kv->path, "read", MDB_CORRUPTED);
+    return (header[AT_FLAGS] & OVERFLOW) && page < end && n_pages <= end - page
+           && v.mv_size <= n_pages * t->kv->page_bytes - HEADER;
+}
+
+/* Takes over what LMDB found. A length that fits neither way is a damaged node, and believing it
+ * would mean reading past the file. */
+static enum errc take_value(const struct kv_txn *t, MDB_val v, struct bytes *value, struct err *err)
+{
+    *value = (struct bytes){ v.mv_data, v.mv_size };
+    if (is_in_page(t, v) || has_pages(t, v))
+        return OK;
+    return fail(err, t->kv->path, "read", MDB_CORRUPTED);
 }
 
 enum errc kv_get(struct kv_txn *t, unsigned table, struct bytes key, struct bytes *value,
@@ -542,7 +557,7 @@ enum errc kv_get(struct kv_txn *t, unsigned table, struct bytes key, struct byte
     if (t->kv->tables[table] == NO_TABLE)
         return ERR_NOT_FOUND;
     mdb = guarded_get(t, t->kv->tables[table], &k, &v);
-    return mdb ? lookup_failed(t->kv, mdb, err) : take_value(t->kv, v, value, err);
+    return mdb ? lookup_failed(t->kv, mdb, err) : take_value(t, v, value, err);
 }
 
 static int put(struct kv_txn *t, unsigned table, MDB_val k, MDB_val v, unsigned flags)
@@ -600,9 +615,9 @@ static enum errc move(struct kv_cursor *c, struct bytes key, MDB_cursor_op op, s
     if (mdb)
         return lookup_failed(c->txn->kv, mdb, err);
     c->key = (struct bytes){ k.mv_data, k.mv_size };
-    if ((uintptr_t)k.mv_data % c->txn->kv->page_bytes + k.mv_size > c->txn->kv->page_bytes)
+    if (!is_in_page(c->txn, k))
         return fail(err, c->txn->kv->path, "read", MDB_CORRUPTED);
-    return take_value(c->txn->kv, v, &c->value, err);
+    return take_value(c->txn, v, &c->value, err);
 }
 
 enum errc kv_seek(struct kv_cursor *c, struct bytes key, struct err *err)
