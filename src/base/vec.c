@@ -25,3 +25,15 @@ bool vec_reserve(void *items, size_t *cap, size_t need, size_t size)
     *cap = n;
     return true;
 }
+
+void vec_shrink(void *items, size_t *cap, size_t size, size_t keep_bytes)
+{
+    void *old, *none = NULL;
+
+    if (*cap * size <= keep_bytes)
+        return;
+    memcpy(&old, items, sizeof old);
+    free(old);
+    memcpy(items, &none, sizeof none);
+    *cap = 0;
+}

@@ -923,19 +923,8 @@ struct str exposition_family(const struct exposition *x, size_t series)
     return labels_get((struct labels){ s->labels, s->n_labels }, METRIC_NAME);
 }
 
-/* Frees an array that takes more than a usual text needs. */
-static void shrink(void *items, size_t *cap, size_t size)
-{
-    enum { KEEP_BYTES = 4 << 20 };
-    void *old, *none = NULL;
-
-    if (*cap * size <= KEEP_BYTES)
-        return;
-    memcpy(&old, items, sizeof old);
-    free(old);
-    memcpy(items, &none, sizeof none);
-    *cap = 0;
-}
+/* What is kept of each array for the next request. */
+enum { KEEP_BYTES = 4 << 20 };
 
 void exposition_recycle(struct exposition *x)
 {
@@ -943,13 +932,13 @@ void exposition_recycle(struct exposition *x)
     forget_part(x);
     if (x->kept)
         arena_reset(x->kept);
-    shrink(&x->labels, &x->cap_labels, sizeof *x->labels);
-    shrink(&x->series, &x->cap_series, sizeof *x->series);
-    shrink(&x->samples, &x->cap_samples, sizeof *x->samples);
-    shrink(&x->starts, &x->cap_starts, sizeof *x->starts);
-    shrink(&x->families, &x->cap_families, sizeof *x->families);
-    shrink(&x->exemplars, &x->cap_exemplars, sizeof *x->exemplars);
-    shrink(&x->metadata, &x->cap_metadata, sizeof *x->metadata);
+    vec_shrink(&x->labels, &x->cap_labels, sizeof *x->labels, KEEP_BYTES);
+    vec_shrink(&x->series, &x->cap_series, sizeof *x->series, KEEP_BYTES);
+    vec_shrink(&x->samples, &x->cap_samples, sizeof *x->samples, KEEP_BYTES);
+    vec_shrink(&x->starts, &x->cap_starts, sizeof *x->starts, KEEP_BYTES);
+    vec_shrink(&x->families, &x->cap_families, sizeof *x->families, KEEP_BYTES);
+    vec_shrink(&x->exemplars, &x->cap_exemplars, sizeof *x->exemplars, KEEP_BYTES);
+    vec_shrink(&x->metadata, &x->cap_metadata, sizeof *x->metadata, KEEP_BYTES);
 }
 
 void exposition_free(struct exposition *x)

@@ -712,33 +712,22 @@ void otlp_count_unstored(struct otlp *o)
     }
 }
 
-/* Frees an array that takes more than a usual request needs. */
-static void shrink(void *items, size_t *cap, size_t size)
-{
-    enum { KEEP_BYTES = 1 << 20 };
-    void *old, *none = NULL;
-
-    if (*cap * size <= KEEP_BYTES)
-        return;
-    memcpy(&old, items, sizeof old);
-    free(old);
-    memcpy(items, &none, sizeof none);
-    *cap = 0;
-}
+/* What is kept of each array for the next request. */
+enum { KEEP_BYTES = 1 << 20 };
 
 void otlp_recycle(struct otlp *o)
 {
     forget(o);
     buf_clear(&o->json);
-    shrink(&o->json.ptr, &o->json.cap, 1);
-    shrink(&o->labels, &o->cap_labels, sizeof *o->labels);
-    shrink(&o->series, &o->cap_series, sizeof *o->series);
-    shrink(&o->samples, &o->cap_samples, sizeof *o->samples);
-    shrink(&o->starts, &o->cap_starts, sizeof *o->starts);
-    shrink(&o->histograms, &o->cap_histograms, sizeof *o->histograms);
-    shrink(&o->exemplars, &o->cap_exemplars, sizeof *o->exemplars);
-    shrink(&o->metadata, &o->cap_metadata, sizeof *o->metadata);
-    shrink(&o->points, &o->cap_points, sizeof *o->points);
+    vec_shrink(&o->json.ptr, &o->json.cap, 1, KEEP_BYTES);
+    vec_shrink(&o->labels, &o->cap_labels, sizeof *o->labels, KEEP_BYTES);
+    vec_shrink(&o->series, &o->cap_series, sizeof *o->series, KEEP_BYTES);
+    vec_shrink(&o->samples, &o->cap_samples, sizeof *o->samples, KEEP_BYTES);
+    vec_shrink(&o->starts, &o->cap_starts, sizeof *o->starts, KEEP_BYTES);
+    vec_shrink(&o->histograms, &o->cap_histograms, sizeof *o->histograms, KEEP_BYTES);
+    vec_shrink(&o->exemplars, &o->cap_exemplars, sizeof *o->exemplars, KEEP_BYTES);
+    vec_shrink(&o->metadata, &o->cap_metadata, sizeof *o->metadata, KEEP_BYTES);
+    vec_shrink(&o->points, &o->cap_points, sizeof *o->points, KEEP_BYTES);
 }
 
 void otlp_free(struct otlp *o)

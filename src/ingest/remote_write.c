@@ -479,29 +479,18 @@ enum errc remote_write_read(struct remote_write *rw, struct bytes body, struct e
     return rc ? rc : remote_write_parse(rw, buf_as_bytes(&rw->body), err);
 }
 
-/* Frees an array that takes more than a usual request needs. */
-static void shrink(void *items, size_t *cap, size_t size)
-{
-    enum { KEEP_BYTES = 1 << 20 };
-    void *old, *none = NULL;
-
-    if (*cap * size <= KEEP_BYTES)
-        return;
-    memcpy(&old, items, sizeof old);
-    free(old);
-    memcpy(items, &none, sizeof none);
-    *cap = 0;
-}
+/* What is kept of each array for the next request. */
+enum { KEEP_BYTES = 1 << 20 };
 
 void remote_write_recycle(struct remote_write *rw)
 {
     forget(rw);
     buf_clear(&rw->body);
-    shrink(&rw->body.ptr, &rw->body.cap, 1);
-    shrink(&rw->labels, &rw->cap_labels, sizeof *rw->labels);
-    shrink(&rw->series, &rw->cap_series, sizeof *rw->series);
-    shrink(&rw->samples, &rw->cap_samples, sizeof *rw->samples);
-    shrink(&rw->metadata, &rw->cap_metadata, sizeof *rw->metadata);
+    vec_shrink(&rw->body.ptr, &rw->body.cap, 1, KEEP_BYTES);
+    vec_shrink(&rw->labels, &rw->cap_labels, sizeof *rw->labels, KEEP_BYTES);
+    vec_shrink(&rw->series, &rw->cap_series, sizeof *rw->series, KEEP_BYTES);
+    vec_shrink(&rw->samples, &rw->cap_samples, sizeof *rw->samples, KEEP_BYTES);
+    vec_shrink(&rw->metadata, &rw->cap_metadata, sizeof *rw->metadata, KEEP_BYTES);
 }
 
 void remote_write_free(struct remote_write *rw)

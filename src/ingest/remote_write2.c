@@ -667,32 +667,21 @@ enum errc remote_write2_read(struct remote_write2 *rw, struct bytes body, struct
     return rc ? rc : remote_write2_parse(rw, buf_as_bytes(&rw->body), err);
 }
 
-/* Frees an array that takes more than a usual request needs. */
-static void shrink(void *items, size_t *cap, size_t size)
-{
-    enum { KEEP_BYTES = 1 << 20 };
-    void *old, *none = NULL;
-
-    if (*cap * size <= KEEP_BYTES)
-        return;
-    memcpy(&old, items, sizeof old);
-    free(old);
-    memcpy(items, &none, sizeof none);
-    *cap = 0;
-}
+/* What is kept of each array for the next request. */
+enum { KEEP_BYTES = 1 << 20 };
 
 void remote_write2_recycle(struct remote_write2 *rw)
 {
     forget(rw);
     buf_clear(&rw->body);
-    shrink(&rw->body.ptr, &rw->body.cap, 1);
-    shrink(&rw->symbols, &rw->cap_symbols, sizeof *rw->symbols);
-    shrink(&rw->refs, &rw->cap_refs, sizeof *rw->refs);
-    shrink(&rw->labels, &rw->cap_labels, sizeof *rw->labels);
-    shrink(&rw->series, &rw->cap_series, sizeof *rw->series);
-    shrink(&rw->samples, &rw->cap_samples, sizeof *rw->samples);
-    shrink(&rw->start_ms, &rw->cap_starts, sizeof *rw->start_ms);
-    shrink(&rw->metadata, &rw->cap_metadata, sizeof *rw->metadata);
+    vec_shrink(&rw->body.ptr, &rw->body.cap, 1, KEEP_BYTES);
+    vec_shrink(&rw->symbols, &rw->cap_symbols, sizeof *rw->symbols, KEEP_BYTES);
+    vec_shrink(&rw->refs, &rw->cap_refs, sizeof *rw->refs, KEEP_BYTES);
+    vec_shrink(&rw->labels, &rw->cap_labels, sizeof *rw->labels, KEEP_BYTES);
+    vec_shrink(&rw->series, &rw->cap_series, sizeof *rw->series, KEEP_BYTES);
+    vec_shrink(&rw->samples, &rw->cap_samples, sizeof *rw->samples, KEEP_BYTES);
+    vec_shrink(&rw->start_ms, &rw->cap_starts, sizeof *rw->start_ms, KEEP_BYTES);
+    vec_shrink(&rw->metadata, &rw->cap_metadata, sizeof *rw->metadata, KEEP_BYTES);
 }
 
 void remote_write2_free(struct remote_write2 *rw)
